@@ -1,0 +1,215 @@
+//! [`LockBackend`]: what `transaction.rs` asks of a backend, in no backend's words.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use diesel::backend::Backend;
+use diesel::connection::LoadConnection;
+use diesel::result::{
+    DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError, QueryResult,
+};
+
+use crate::error::LockError;
+
+/// Name of the savepoint (on PostgreSQL the cursor) that lives and dies with the outermost
+/// transaction. An error that names it means that the transaction ended before its time, in
+/// whatever language the rest of the message is.
+pub(crate) const GUARD: &str = "row_lock_guard";
+
+/// How long a request waits for its lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// As long as the session allows.
+    Session,
+    /// Not at all.
+    Never,
+    /// Not at all, and rows that are locked are left out.
+    Skip,
+    /// This long; never zero.
+    AtMost(Duration),
+}
+
+/// What a database error means, in no backend's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    Busy,
+    Timeout,
+    Deadlock,
+    SerializationFailure,
+    StatementTimeout,
+    Cancelled,
+    Aborted,
+    ConnectionLost,
+}
+
+impl Cause {
+    /// The error of this cause. While a lock is acquired without waiting, a timeout means busy:
+    /// MariaDB answers `NOWAIT` with the same error as a timeout, SQLite with the same as always.
+    pub(crate) fn into_error(self, source: DieselError, waiting: Waiting) -> LockError {
+        match self {
+            Self::Timeout if waiting == Waiting::Never => LockError::Busy { source },
+            Self::Busy => LockError::Busy { source },
+            Self::Timeout => LockError::Timeout { source },
+            Self::Deadlock => LockError::Deadlock { source },
+            Self::SerializationFailure => LockError::SerializationFailure { source },
+            Self::StatementTimeout => LockError::StatementTimeout { source },
+            Self::Cancelled => LockError::Cancelled { source },
+            Self::Aborted => LockError::Aborted {
+                source: Some(source),
+            },
+            Self::ConnectionLost => LockError::ConnectionLost { source },
+        }
+    }
+}
+
+/// A backend whose rows can be locked: PostgreSQL, MySQL and MariaDB, SQLite.
+///
+/// It can't be implemented outside of this crate.
+pub trait LockBackend: Backend {
+    /// Whether the victim of a deadlock or a conflict loses its whole transaction, and not only
+    /// the innermost savepoint.
+    #[doc(hidden)]
+    const VICTIM_LOSES_TRANSACTION: bool;
+
+    /// What stands before the list of row values in `(a, b) IN (…)`.
+    #[doc(hidden)]
+    const ROW_VALUES: &'static str;
+
+    /// What stands in a locking clause behind the strength, with a blank before it.
+    #[doc(hidden)]
+    fn wait_sql(waiting: Waiting) -> Cow<'static, str>;
+
+    /// Opens the outermost transaction together with [`GUARD`] and the settings of the request,
+    /// in as many round trips as a plain `BEGIN`.
+    #[doc(hidden)]
+    fn begin<C>(conn: &mut C, waiting: Waiting) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Self>;
+
+    /// Fails if [`GUARD`] is gone; otherwise commits and puts the session's settings back.
+    #[doc(hidden)]
+    fn commit(waiting: Waiting) -> Cow<'static, str>;
+
+    /// Fails if [`GUARD`] is gone; otherwise rolls back and puts the session's settings back.
+    #[doc(hidden)]
+    fn rollback(waiting: Waiting) -> Cow<'static, str>;
+
+    /// Rolls back whatever is open and puts the session's settings back.
+    #[doc(hidden)]
+    fn abandon(waiting: Waiting) -> Cow<'static, str>;
+
+    /// Opens savepoint `name` with the settings of the request.
+    #[doc(hidden)]
+    fn savepoint(name: &str, waiting: Waiting) -> String {
+        let _ = waiting;
+        format!("SAVEPOINT {name}")
+    }
+
+    /// Releases savepoint `name` and puts the outer transaction's settings back.
+    #[doc(hidden)]
+    fn release(name: &str, waiting: Waiting) -> String {
+        let _ = waiting;
+        format!("RELEASE SAVEPOINT {name}")
+    }
+
+    /// Rolls back to savepoint `name`, leaves nothing of it, and puts the outer transaction's
+    /// settings back.
+    #[doc(hidden)]
+    fn rollback_to(name: &str, waiting: Waiting) -> String {
+        let _ = waiting;
+        format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
+    }
+
+    /// Whether a lock can be had inside the transaction that is open, which this crate may not
+    /// have opened.
+    #[doc(hidden)]
+    fn check_outer<C>(conn: &mut C) -> Result<(), LockError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let _ = conn;
+        Ok(())
+    }
+
+    /// Asked when [`rollback`](Self::rollback) or [`rollback_to`](Self::rollback_to) found the
+    /// transaction gone: whether the last statement of the closure failed, and thereby ended it.
+    #[doc(hidden)]
+    fn ended_by_failed_statement<C>(conn: &mut C) -> bool
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let _ = conn;
+        false
+    }
+
+    /// How the message of an error begins, and what it means; the first that fits counts.
+    #[doc(hidden)]
+    const MESSAGES: &'static [(&'static str, Cause)];
+
+    /// What is known of an error in every language: by Diesel's kind, by what is not translated.
+    #[doc(hidden)]
+    fn classify_untranslated(
+        kind: &DatabaseErrorKind,
+        info: &dyn DatabaseErrorInformation,
+    ) -> Option<Cause>;
+}
+
+/// The error of a statement that ran while locks were acquired or the transaction committed.
+pub(crate) fn classify<B: LockBackend>(error: DieselError, waiting: Waiting) -> LockError {
+    look_up(
+        error,
+        waiting,
+        &[B::MESSAGES],
+        &[B::classify_untranslated],
+    )
+}
+
+/// The error of a statement of which not even the backend is known. The messages of all backends
+/// that are compiled in come first: no error is found in two of them with two meanings.
+pub(crate) fn classify_any(error: DieselError) -> LockError {
+    look_up(
+        error,
+        Waiting::Session,
+        &[
+            #[cfg(feature = "postgres")]
+            diesel::pg::Pg::MESSAGES,
+            #[cfg(feature = "mysql")]
+            diesel::mysql::Mysql::MESSAGES,
+            #[cfg(feature = "sqlite")]
+            diesel::sqlite::Sqlite::MESSAGES,
+        ],
+        &[
+            #[cfg(feature = "postgres")]
+            diesel::pg::Pg::classify_untranslated,
+            #[cfg(feature = "mysql")]
+            diesel::mysql::Mysql::classify_untranslated,
+        ],
+    )
+}
+
+type Messages = &'static [(&'static str, Cause)];
+type Untranslated = fn(&DatabaseErrorKind, &dyn DatabaseErrorInformation) -> Option<Cause>;
+
+fn look_up(
+    error: DieselError,
+    waiting: Waiting,
+    messages: &[Messages],
+    untranslated: &[Untranslated],
+) -> LockError {
+    let DieselError::DatabaseError(kind, info) = &error else {
+        return LockError::Database(error);
+    };
+    let by_message = || {
+        let mut rows = messages.iter().copied().flatten();
+        rows.find(|(start, _)| info.message().starts_with(start))
+            .map(|&(_, cause)| cause)
+    };
+    let cause = match kind {
+        DatabaseErrorKind::ClosedConnection => Some(Cause::ConnectionLost),
+        kind => by_message().or_else(|| untranslated.iter().find_map(|ask| ask(kind, &**info))),
+    };
+    match cause {
+        Some(cause) => cause.into_error(error, waiting),
+        None => LockError::Database(error),
+    }
+}

@@ -1,0 +1,85 @@
+//! [`LockConnection`]: the connections that can lock, and what Diesel knows of their transaction.
+
+use std::num::NonZeroU32;
+
+use diesel::connection::{
+    Connection, LoadConnection, TransactionDepthChange, TransactionManager,
+    TransactionManagerStatus,
+};
+use diesel::result::{Error, QueryResult};
+
+use crate::backend::LockBackend;
+
+/// A connection that can lock rows.
+///
+/// Implemented for every Diesel connection to PostgreSQL, MySQL, MariaDB or SQLite whose backend
+/// is compiled in: [`PgConnection`](diesel::PgConnection),
+/// [`MysqlConnection`](diesel::MysqlConnection), [`SqliteConnection`](diesel::SqliteConnection)
+/// and `r2d2`'s `PooledConnection` of each. It can't be implemented outside of this crate.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a connection that can lock rows",
+    note = "rows can be locked through a `PgConnection`, `MysqlConnection`, `SqliteConnection`, or a `PooledConnection` of one of them",
+    note = "each needs the feature of diesel-row-lock of that name: `postgres`, `mysql`, `sqlite`"
+)]
+pub trait LockConnection: LoadConnection<Backend: LockBackend> {}
+
+impl<C> LockConnection for C where C: LoadConnection<Backend: LockBackend> {}
+
+/// What Diesel's transaction manager believes of the connection.
+///
+/// Diesel keeps it up to date from the client library's own knowledge where that has any
+/// (libpq tells the state of the transaction with every answer), so reading it costs no round trip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// How many transactions are open, one in the other; `None` after an error that Diesel holds
+    /// to be fatal for the connection.
+    pub(crate) depth: Option<u32>,
+    /// The server refuses to go on with the transaction until a rollback.
+    pub(crate) must_roll_back: bool,
+}
+
+pub(crate) fn status<C: Connection>(conn: &mut C) -> Status {
+    let status = C::TransactionManager::transaction_manager_status_mut(conn);
+    let depth = status.transaction_depth();
+    Status {
+        depth: depth.map(|depth| depth.map_or(0, NonZeroU32::get)).ok(),
+        // The field is private; its `Debug` form is the one way to it that needs no
+        // unstable feature of Diesel. `tests/it/swallowed.rs` goes red if the form changes.
+        must_roll_back: format!("{status:?}")
+            .contains("requires_rollback_maybe_up_to_top_level: true"),
+    }
+}
+
+/// Tells Diesel that a transaction or savepoint was opened by SQL of our own.
+pub(crate) fn entered<C: Connection>(conn: &mut C) -> QueryResult<()> {
+    match C::TransactionManager::transaction_manager_status_mut(conn) {
+        TransactionManagerStatus::Valid(status) => {
+            status.change_transaction_depth(TransactionDepthChange::IncreaseDepth)
+        }
+        TransactionManagerStatus::InError => Err(Error::BrokenTransactionManager),
+    }
+}
+
+/// Tells Diesel that the innermost `depth - to` transactions are over.
+pub(crate) fn left_to<C: Connection>(conn: &mut C, to: u32) {
+    let status = C::TransactionManager::transaction_manager_status_mut(conn);
+    if to == 0 {
+        // Also mends a manager that was in error, and forgets a flag that belonged to the
+        // transaction that is over.
+        *status = TransactionManagerStatus::default();
+    } else if let TransactionManagerStatus::Valid(status) = status {
+        while status.transaction_depth().is_some_and(|depth| depth.get() > to) {
+            if status
+                .change_transaction_depth(TransactionDepthChange::DecreaseDepth)
+                .is_err()
+            {
+                break;
+            }
+        }
+    }
+}
+
+/// Tells Diesel (and with it a pool) that the connection is not to be trusted any more.
+pub(crate) fn mark_broken<C: Connection>(conn: &mut C) {
+    C::TransactionManager::transaction_manager_status_mut(conn).set_in_error();
+}

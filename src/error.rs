@@ -1,0 +1,254 @@
+//! [`LockError`]: how a locked call can end when it does not end in `Ok`.
+
+use diesel::result::Error as DieselError;
+use thiserror::Error;
+
+use crate::backend::classify_any;
+
+/// Why a locked call did not end in `Ok`, and what that means for the work.
+///
+/// [`outcome`](Self::outcome) says what became of the writes, [`is_transient`](Self::is_transient)
+/// whether a fresh attempt may succeed, [`is_contention`](Self::is_contention) whether somebody
+/// else was in the way. Where a database error stands behind a variant it is the
+/// [`source`](std::error::Error::source).
+///
+/// The closure of a locked call returns any `E: From<LockError>`. That includes `LockError`
+/// itself, [`diesel::result::Error`] and `anyhow::Error`.
+///
+/// # Example
+///
+/// ```
+/// use diesel_row_lock::{LockError, Outcome};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// enum BankError {
+///     #[error("insufficient funds")]
+///     InsufficientFunds,
+///     #[error("no such account")]
+///     UnknownAccount,
+///     #[error(transparent)]
+///     Lock(LockError),
+/// }
+///
+/// impl From<LockError> for BankError {
+///     fn from(error: LockError) -> Self {
+///         match error {
+///             LockError::NotFound { .. } => BankError::UnknownAccount,
+///             other => BankError::Lock(other),
+///         }
+///     }
+/// }
+///
+/// let error = LockError::NotFound { key: None };
+/// assert_eq!(error.outcome(), Outcome::NotApplied);
+/// assert!(matches!(BankError::from(error), BankError::UnknownAccount));
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// No row matched: it never existed, it was deleted, or it stopped matching while the call
+    /// waited for its lock. With `skip_locked`, also a row that somebody else holds.
+    #[error("no row to lock{}", .key.as_ref().map(|key| format!(" with primary key {key}")).unwrap_or_default())]
+    NotFound {
+        /// The primary key that no row has, where the call asked by key.
+        key: Option<String>,
+    },
+
+    /// Somebody else holds the row, and the request was not to wait.
+    #[error("the row is locked by another transaction")]
+    Busy {
+        /// What the server said.
+        source: DieselError,
+    },
+
+    /// The lock did not come free within the time that the request, or the session, allows.
+    #[error("timed out waiting for a lock")]
+    Timeout {
+        /// What the server said.
+        source: DieselError,
+    },
+
+    /// The server chose this transaction as the victim of a deadlock.
+    #[error("the transaction was rolled back to end a deadlock")]
+    Deadlock {
+        /// What the server said.
+        source: DieselError,
+    },
+
+    /// The transaction can't be put in order with a concurrent one (SQLSTATE 40001 on
+    /// PostgreSQL, error 1020 on MariaDB).
+    #[error("the transaction conflicts with a concurrent one")]
+    SerializationFailure {
+        /// What the server said.
+        source: DieselError,
+    },
+
+    /// A statement ran longer than `statement_timeout` (`max_statement_time` on MariaDB) allows.
+    #[error("a statement exceeded the time that it may take")]
+    StatementTimeout {
+        /// What the server said.
+        source: DieselError,
+    },
+
+    /// Somebody cancelled the statement (`pg_cancel_backend`, `KILL QUERY`).
+    #[error("the statement was cancelled")]
+    Cancelled {
+        /// What the server said.
+        source: DieselError,
+    },
+
+    /// A failed statement was swallowed: the closure returned `Ok`, but the server has rolled
+    /// the transaction back or refuses to commit it.
+    #[error("a statement failed and its error was ignored; nothing was committed")]
+    Aborted {
+        /// What the server said when it was asked to commit, if it was asked.
+        source: Option<DieselError>,
+    },
+
+    /// The closure ended its transaction itself: `COMMIT`, `ROLLBACK`, or a statement that
+    /// commits implicitly. The lock was lost with it, and what ran up to there, or after it, may
+    /// be durable.
+    #[error(
+        "the transaction was ended inside the closure; the lock was lost and work may have escaped"
+    )]
+    Escaped {
+        /// What the server said when it was asked to commit, if it was asked.
+        source: Option<DieselError>,
+    },
+
+    /// The call may not run inside the transaction that is open: it asked to be the outermost
+    /// one, or (on SQLite) the open transaction does not hold the write lock.
+    #[error("{reason}")]
+    AlreadyInTransaction {
+        /// Which of the two.
+        reason: &'static str,
+    },
+
+    /// A primary key was asked for twice in one call. Nothing was sent to the server.
+    #[error("primary key {key} was asked for twice")]
+    DuplicateKey {
+        /// The key.
+        key: String,
+    },
+
+    /// The server, or the backend, has no such thing. Nothing was changed.
+    #[error("{what}")]
+    Unsupported {
+        /// What is not supported, and what to use instead.
+        what: String,
+        /// What the server said, if it was asked.
+        source: Option<DieselError>,
+    },
+
+    /// The connection was lost after the first byte of `COMMIT` was sent: the transaction is
+    /// either committed or not, and nobody here can know. Never retry this blindly.
+    #[error("the connection was lost at COMMIT; the transaction may or may not be committed")]
+    CommitUnknown {
+        /// What the client library said.
+        source: DieselError,
+    },
+
+    /// The connection was lost before `COMMIT` was sent: nothing was applied.
+    #[error("the connection was lost before COMMIT; nothing was committed")]
+    ConnectionLost {
+        /// What the client library said.
+        source: DieselError,
+    },
+
+    /// Any other error of Diesel, untouched.
+    #[error(transparent)]
+    Database(DieselError),
+}
+
+/// What became of the writes of a call that returned an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Nothing that the closure wrote is durable.
+    NotApplied,
+    /// All of it is durable, or none of it, and this side can't know which.
+    InDoubt,
+    /// The closure broke out of its transaction: any part of its work may be durable.
+    Escaped,
+}
+
+impl LockError {
+    /// What became of the writes.
+    ///
+    /// Sends no SQL. [`Outcome::InDoubt`] comes only with [`CommitUnknown`](Self::CommitUnknown),
+    /// [`Outcome::Escaped`] only with [`Escaped`](Self::Escaped). Of a call inside an open
+    /// transaction (a savepoint) it speaks of the savepoint's writes.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::CommitUnknown { .. } => Outcome::InDoubt,
+            Self::Escaped { .. } => Outcome::Escaped,
+            _ => Outcome::NotApplied,
+        }
+    }
+
+    /// Whether a fresh attempt, in a transaction of its own, may succeed with nothing else
+    /// changed.
+    ///
+    /// Sends no SQL. Never true when the outcome is anything but [`Outcome::NotApplied`]. After
+    /// [`ConnectionLost`](Self::ConnectionLost) the fresh attempt needs a fresh connection.
+    pub fn is_transient(&self) -> bool {
+        self.is_contention()
+            || matches!(
+                self,
+                Self::SerializationFailure { .. } | Self::ConnectionLost { .. }
+            )
+    }
+
+    /// Whether the call failed because somebody else holds the lock.
+    ///
+    /// Sends no SQL.
+    pub fn is_contention(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy { .. } | Self::Timeout { .. } | Self::Deadlock { .. }
+        )
+    }
+
+    pub(crate) fn nested_in_transaction() -> Self {
+        Self::AlreadyInTransaction {
+            reason: "`.outermost()` was asked for, but a transaction is already open on this connection",
+        }
+    }
+}
+
+/// What Diesel's error means, found without knowing which backend it comes from.
+///
+/// A `LockError` that went through `diesel::result::Error` comes back as itself. Every other
+/// error is looked up in the tables of the backends that are compiled in.
+impl From<DieselError> for LockError {
+    fn from(error: DieselError) -> Self {
+        match error {
+            DieselError::NotFound => Self::NotFound { key: None },
+            DieselError::AlreadyInTransaction => Self::nested_in_transaction(),
+            DieselError::QueryBuilderError(inner) => match inner.downcast::<Self>() {
+                Ok(error) => *error,
+                Err(inner) => Self::Database(DieselError::QueryBuilderError(inner)),
+            },
+            error => classify_any(error),
+        }
+    }
+}
+
+/// The error of Diesel behind it where there is one and it tells the whole story; otherwise the
+/// `LockError` itself in [`QueryBuilderError`](DieselError::QueryBuilderError), from where
+/// `LockError::from` takes it out again.
+impl From<LockError> for DieselError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::NotFound { key: None } => Self::NotFound,
+            LockError::Timeout { source }
+            | LockError::Deadlock { source }
+            | LockError::SerializationFailure { source }
+            | LockError::StatementTimeout { source }
+            | LockError::Cancelled { source }
+            | LockError::ConnectionLost { source }
+            | LockError::Database(source) => source,
+            other => Self::QueryBuilderError(Box::new(other)),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! [`Locked`]: the witness that a row is locked.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+/// A model whose row is locked, as the locking statement itself returned it.
+///
+/// It derefs to the model. The brand `'tx` is a lifetime that exists only inside the closure of a
+/// locked call, so a `Locked` can't be carried out of it: a function that takes
+/// `&mut Locked<'_, Account>` can't be called without the lock. [`into_inner`](Self::into_inner)
+/// gives the plain model, which may go anywhere.
+///
+/// The technique, a rank-2 closure that brands what it lends, is that of Launchbury and Peyton
+/// Jones, *Lazy Functional State Threads* (1994).
+///
+/// # Example
+///
+/// ```
+/// # include!("doctest_setup.rs");
+/// use diesel_row_lock::{with_row_lock, LockError, Locked};
+///
+/// // Nobody can call this without holding the lock.
+/// fn charge_fee(account: &mut Locked<'_, Account>) {
+///     account.balance -= 1;
+/// }
+///
+/// # fn main() -> Result<(), LockError> {
+/// # let conn = &mut establish_connection();
+/// let balance = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+///     charge_fee(&mut account);
+///     let saved: Account = account.save_changes(conn)?;
+///     Ok::<_, LockError>(saved.balance)
+/// })?;
+/// assert_eq!(balance, 999);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It does not outlive the closure:
+///
+/// ```compile_fail
+/// # include!("doctest_setup.rs");
+/// use diesel_row_lock::{with_row_lock, LockError, Locked};
+///
+/// # fn main() {
+/// # let conn = &mut establish_connection();
+/// let escaped = with_row_lock(conn, accounts::table.find(1), |_, account: Locked<Account>| {
+///     Ok::<_, LockError>(account)
+/// });
+/// # }
+/// ```
+pub struct Locked<'tx, M> {
+    model: M,
+    // Invariant, so that no two brands can be made to agree.
+    brand: PhantomData<fn(&'tx ()) -> &'tx ()>,
+}
+
+impl<M> Locked<'_, M> {
+    /// Only for a model that a locking statement of the open transaction has returned.
+    pub(crate) fn new(model: M) -> Self {
+        Self {
+            model,
+            brand: PhantomData,
+        }
+    }
+
+    /// The plain model, without the proof that its row is locked.
+    pub fn into_inner(self) -> M {
+        self.model
+    }
+}
+
+impl<M> Deref for Locked<'_, M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        &self.model
+    }
+}
+
+impl<M> DerefMut for Locked<'_, M> {
+    fn deref_mut(&mut self) -> &mut M {
+        &mut self.model
+    }
+}
+
+impl<M: fmt::Debug> fmt::Debug for Locked<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Locked").field(&self.model).finish()
+    }
+}

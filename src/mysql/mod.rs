@@ -1,0 +1,5 @@
+//! MySQL and MariaDB's words.
+
+mod begin;
+mod clause;
+mod classify;

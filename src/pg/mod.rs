@@ -1,0 +1,5 @@
+//! PostgreSQL's words.
+
+mod begin;
+mod clause;
+mod classify;

@@ -1,0 +1,198 @@
+//! [`LockingSelect`]: any `SELECT` with a locking clause, whose strength, tables and waiting are
+//! types.
+//!
+//! Diesel's own markers for locking clauses are private, so these are ours. They stand in the
+//! type of the statement, so that Diesel's cache of prepared statements goes on working by type.
+
+use std::time::Duration;
+
+use diesel::query_builder::{AstPass, Query, QueryId};
+use diesel::result::QueryResult;
+use diesel::RunQueryDsl;
+
+use crate::backend::{LockBackend, Waiting};
+
+/// `FOR UPDATE`: nobody else can lock, change or delete the row.
+///
+/// On SQLite, which has no row locks, the whole database is locked for writing
+/// (`BEGIN IMMEDIATE`).
+#[derive(Debug, Clone, Copy, QueryId)]
+pub struct ForUpdate;
+
+/// `FOR NO KEY UPDATE` (PostgreSQL): as [`ForUpdate`], but rows that reference this one by a
+/// foreign key can still be inserted.
+#[derive(Debug, Clone, Copy, QueryId)]
+pub struct ForNoKeyUpdate;
+
+/// `FOR SHARE` (PostgreSQL, MySQL, MariaDB): others may hold the same lock, nobody can change or
+/// delete the row.
+#[derive(Debug, Clone, Copy, QueryId)]
+pub struct ForShare;
+
+/// `FOR KEY SHARE` (PostgreSQL): others may change the row, but not delete it nor change its key.
+#[derive(Debug, Clone, Copy, QueryId)]
+pub struct ForKeyShare;
+
+/// Wait for the lock as long as the session allows. The default.
+#[derive(Debug, Clone, Copy, QueryId)]
+pub struct Block;
+
+/// `NOWAIT`: fail with [`LockError::Busy`](crate::LockError::Busy) instead of waiting.
+#[derive(Debug, Clone, Copy, QueryId)]
+pub struct NoWait;
+
+/// `SKIP LOCKED`: leave out the rows that somebody else holds.
+#[derive(Debug, Clone, Copy, QueryId)]
+pub struct SkipLocked;
+
+/// Wait at most this long. Zero is [`NoWait`].
+#[derive(Debug, Clone, Copy)]
+pub struct Timeout(pub(crate) Duration);
+
+/// The SQL may carry the time, so statements are told apart by their text.
+impl QueryId for Timeout {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+/// The rows of every table of the statement are locked. The default.
+#[derive(Debug, Clone, Copy, QueryId)]
+pub struct EveryTable;
+
+/// `OF table`: only the rows of this table are locked.
+#[derive(Debug, Clone, Copy, QueryId)]
+pub struct Of<T>(pub(crate) T);
+
+/// A lock strength that the backend `DB` has.
+#[diagnostic::on_unimplemented(
+    message = "`{DB}` has no row lock of strength `{Self}`",
+    note = "PostgreSQL has `for_update`, `for_no_key_update`, `for_share` and `for_key_share`; MySQL and MariaDB have `for_update` and `for_share`",
+    note = "SQLite locks the whole database and has only `RowLock::for_update()`"
+)]
+pub trait LockStrength<DB>: Copy + QueryId {
+    /// The clause, with a blank before it.
+    #[doc(hidden)]
+    const SQL: &'static str;
+
+    /// The same where `NOWAIT`, `SKIP LOCKED` or `OF` follows.
+    #[doc(hidden)]
+    const SQL_BEFORE_OPTION: &'static str = Self::SQL;
+}
+
+/// A way to wait for a lock.
+pub trait Wait: Copy + QueryId {
+    /// The same as a value.
+    #[doc(hidden)]
+    fn waiting(&self) -> Waiting;
+}
+
+impl Wait for Block {
+    fn waiting(&self) -> Waiting {
+        Waiting::Session
+    }
+}
+
+impl Wait for NoWait {
+    fn waiting(&self) -> Waiting {
+        Waiting::Never
+    }
+}
+
+impl Wait for SkipLocked {
+    fn waiting(&self) -> Waiting {
+        Waiting::Skip
+    }
+}
+
+impl Wait for Timeout {
+    fn waiting(&self) -> Waiting {
+        if self.0.is_zero() {
+            Waiting::Never
+        } else {
+            Waiting::AtMost(self.0)
+        }
+    }
+}
+
+/// A way to wait that the backend `DB` has.
+#[diagnostic::on_unimplemented(
+    message = "`{DB}` can't wait for a row lock by `{Self}`",
+    note = "SQLite locks the whole database, so it has no locked rows to skip; use `.no_wait()` or `.timeout(d)`"
+)]
+pub trait LockWait<DB>: Wait {}
+
+/// The tables to lock, as the backend `DB` can name them.
+#[diagnostic::on_unimplemented(
+    message = "`{DB}` can't lock the rows of `{Self}` only",
+    note = "`.of(table)` takes a table of the query, on PostgreSQL and MySQL; SQLite locks the whole database"
+)]
+pub trait LockTables<DB>: Copy + QueryId {
+    /// The table to name, quoted.
+    #[doc(hidden)]
+    fn name(&self) -> QueryResult<Option<String>>;
+}
+
+impl<DB: LockBackend> LockTables<DB> for EveryTable {
+    fn name(&self) -> QueryResult<Option<String>> {
+        Ok(None)
+    }
+}
+
+/// The name by which a locking clause knows a table: `OF` takes neither a schema nor the table
+/// behind an alias, only the last identifier of `"schema"."table"` or `"table" AS "alias"`.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) fn last_identifier(sql: &str, quote: char) -> String {
+    let dot = format!("{quote}.{quote}");
+    let alias = format!("{quote} AS {quote}");
+    let start = [dot, alias]
+        .iter()
+        .filter_map(|separator| Some(sql.rfind(separator.as_str())? + separator.len() - 1))
+        .max()
+        .unwrap_or(0);
+    sql[start..].to_owned()
+}
+
+/// `query` with a locking clause.
+#[derive(Debug, Clone, Copy, QueryId)]
+pub struct LockingSelect<Q, S, W, T> {
+    pub(crate) query: Q,
+    pub(crate) strength: S,
+    pub(crate) wait: W,
+    pub(crate) tables: T,
+}
+
+impl<Q: Query, S, W, T> Query for LockingSelect<Q, S, W, T> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q, S, W, T, C> RunQueryDsl<C> for LockingSelect<Q, S, W, T> {}
+
+/// Walks a [`LockingSelect`]. The backends that have a clause call it from their
+/// `QueryFragment`; there is no blanket one, so that SQLite can't be sent a clause by mistake.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) fn walk_locking_select<'b, DB, Q, S, W, T>(
+    select: &'b LockingSelect<Q, S, W, T>,
+    mut out: AstPass<'_, 'b, DB>,
+) -> QueryResult<()>
+where
+    DB: LockBackend,
+    Q: diesel::query_builder::QueryFragment<DB>,
+    S: LockStrength<DB>,
+    W: LockWait<DB>,
+    T: LockTables<DB>,
+{
+    select.query.walk_ast(out.reborrow())?;
+    let table = select.tables.name()?;
+    let wait = DB::wait_sql(select.wait.waiting());
+    out.push_sql(if table.is_none() && wait.is_empty() {
+        S::SQL
+    } else {
+        S::SQL_BEFORE_OPTION
+    });
+    if let Some(table) = table {
+        out.push_sql(" OF ");
+        out.push_sql(&table);
+    }
+    out.push_sql(&wait);
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Primary keys as values: single ones and tuples.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use diesel::expression::Expression;
+use diesel::query_builder::AstPass;
+use diesel::query_source::Column;
+use diesel::result::QueryResult;
+use diesel::serialize::ToSql;
+use diesel::sql_types::HasSqlType;
+
+use crate::backend::LockBackend;
+
+/// Marks a primary key of one column.
+#[derive(Debug, Clone, Copy)]
+pub struct Single;
+
+/// Marks a primary key of several columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Composite;
+
+/// A value of the primary key `PK`, of one column or of a tuple of them.
+///
+/// `Kind` tells the two apart; it is inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a value of this table's primary key",
+    note = "pass the key as the model has it (`i32`, `String`, …), or a tuple for a composite key"
+)]
+pub trait KeyValue<PK, DB, Kind>: Clone + Eq + Hash + Debug {
+    /// Whether the key has more than one column.
+    #[doc(hidden)]
+    const IS_COMPOSITE: bool;
+
+    /// Binds the values, with commas between them.
+    #[doc(hidden)]
+    fn push_binds<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()>
+    where
+        DB: LockBackend;
+}
+
+impl<PK, DB, K> KeyValue<PK, DB, Single> for K
+where
+    PK: Column,
+    DB: LockBackend + HasSqlType<<PK as Expression>::SqlType>,
+    K: ToSql<<PK as Expression>::SqlType, DB> + Clone + Eq + Hash + Debug,
+{
+    const IS_COMPOSITE: bool = false;
+
+    fn push_binds<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_bind_param::<<PK as Expression>::SqlType, K>(self)
+    }
+}
+
+/// What Diesel's `Identifiable` returns for a model whose key is a `K`: `&K`, or a tuple of
+/// references.
+pub trait KeyRef<K> {
+    /// The key as a value of its own.
+    #[doc(hidden)]
+    fn to_key(self) -> K;
+}
+
+impl<K: Clone> KeyRef<K> for &K {
+    fn to_key(self) -> K {
+        self.clone()
+    }
+}
+
+macro_rules! composite_keys {
+    ($(($($column:ident $value:ident $index:tt),+))+) => {$(
+        impl<DB, $($column, $value),+> KeyValue<($($column,)+), DB, Composite> for ($($value,)+)
+        where
+            $($column: Column, $value: KeyValue<$column, DB, Single>,)+
+        {
+            const IS_COMPOSITE: bool = true;
+
+            fn push_binds<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()>
+            where
+                DB: LockBackend,
+            {
+                $(
+                    if $index > 0 {
+                        out.push_sql(", ");
+                    }
+                    self.$index.push_binds(out.reborrow())?;
+                )+
+                Ok(())
+            }
+        }
+
+        impl<$($value: Clone),+> KeyRef<($($value,)+)> for ($(&$value,)+) {
+            fn to_key(self) -> ($($value,)+) {
+                ($(self.$index.clone(),)+)
+            }
+        }
+    )+};
+}
+
+composite_keys! {
+    (C0 V0 0, C1 V1 1)
+    (C0 V0 0, C1 V1 1, C2 V2 2)
+    (C0 V0 0, C1 V1 1, C2 V2 2, C3 V3 3)
+    (C0 V0 0, C1 V1 1, C2 V2 2, C3 V3 3, C4 V4 4)
+    (C0 V0 0, C1 V1 1, C2 V2 2, C3 V3 3, C4 V4 4, C5 V5 5)
+}

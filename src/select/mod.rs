@@ -1,0 +1,5 @@
+//! The SQL nodes: a `SELECT` with a locking clause, and a `SELECT` of rows by primary key.
+
+pub(crate) mod by_key;
+pub(crate) mod clause;
+pub(crate) mod key;

@@ -1,0 +1,113 @@
+//! How a transaction begins and ends on SQLite.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use diesel::connection::{Connection, LoadConnection, SimpleConnection};
+use diesel::dsl::sql;
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, QueryResult};
+use diesel::sql_types::{Integer, Text};
+use diesel::sqlite::Sqlite;
+use diesel::{RunQueryDsl, SqliteConnection};
+
+use super::classify;
+use crate::backend::{Cause, LockBackend, Waiting};
+use crate::error::LockError;
+
+impl LockBackend for Sqlite {
+    const VICTIM_LOSES_TRANSACTION: bool = false;
+    const ROW_VALUES: &'static str = "VALUES ";
+
+    fn wait_sql(_: Waiting) -> Cow<'static, str> {
+        "".into()
+    }
+
+    /// `BEGIN IMMEDIATE` takes the write lock of the whole database, which is the exclusion that
+    /// `FOR UPDATE` gives elsewhere. A deferred transaction would take it at its first write, and
+    /// fail there at once if anybody had committed since its first read.
+    fn begin<C>(conn: &mut C, waiting: Waiting) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT row_lock_guard";
+        let wait = match waiting {
+            Waiting::Session | Waiting::Skip => return conn.batch_execute(BEGIN),
+            Waiting::Never => 0,
+            Waiting::AtMost(time) => millis(time),
+        };
+        // The session's own timeout is back before the closure runs.
+        let session = sql::<Integer>("PRAGMA busy_timeout").get_result::<i32>(conn)?;
+        conn.batch_execute(&format!("PRAGMA busy_timeout = {wait}"))?;
+        let begun = conn.batch_execute(BEGIN);
+        conn.batch_execute(&format!("PRAGMA busy_timeout = {session}"))?;
+        begun
+    }
+
+    fn commit(_: Waiting) -> Cow<'static, str> {
+        "RELEASE SAVEPOINT row_lock_guard; COMMIT".into()
+    }
+
+    fn rollback(_: Waiting) -> Cow<'static, str> {
+        "ROLLBACK TO SAVEPOINT row_lock_guard; ROLLBACK".into()
+    }
+
+    fn abandon(_: Waiting) -> Cow<'static, str> {
+        "ROLLBACK".into()
+    }
+
+    fn check_outer<C>(conn: &mut C) -> Result<(), LockError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        if holds_write_lock(conn)? {
+            Ok(())
+        } else {
+            Err(LockError::AlreadyInTransaction {
+                reason: "the open transaction does not hold SQLite's write lock; \
+                         begin it with `immediate_transaction`, or by a locked call",
+            })
+        }
+    }
+
+    const MESSAGES: &'static [(&'static str, Cause)] = classify::MESSAGES;
+
+    fn classify_untranslated(
+        _: &DatabaseErrorKind,
+        _: &dyn DatabaseErrorInformation,
+    ) -> Option<Cause> {
+        None
+    }
+}
+
+/// Whether the open transaction has the write lock of the main database.
+///
+/// No SQL tells whether a transaction is deferred. So a second connection to the same file asks
+/// for the write lock: if it can be had, the open transaction does not hold it. If it can't,
+/// somebody holds it, and a write of our own that changes nothing tells whether it is us.
+fn holds_write_lock<C>(conn: &mut C) -> Result<bool, LockError>
+where
+    C: LoadConnection<Backend = Sqlite>,
+{
+    let file = sql::<Text>("SELECT file FROM pragma_database_list WHERE name = 'main'")
+        .get_result::<String>(conn)?;
+    if file.is_empty() {
+        // In memory, or a temporary file: nobody else has it open.
+        return Ok(true);
+    }
+    let somebody_holds_it = match SqliteConnection::establish(&file) {
+        Ok(mut other) => other.batch_execute("BEGIN IMMEDIATE").is_err(),
+        // Out of file handles, an encrypted file: the write decides.
+        Err(_) => true,
+    };
+    if !somebody_holds_it {
+        return Ok(false);
+    }
+    let version = sql::<Integer>("PRAGMA user_version").get_result::<i32>(conn)?;
+    let written = conn.batch_execute(&format!("PRAGMA user_version = {version}"));
+    Ok(written.is_ok())
+}
+
+/// Whole milliseconds, rounded up; SQLite takes a negative or too large one for zero.
+fn millis(time: Duration) -> i32 {
+    i32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
+}

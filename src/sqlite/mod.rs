@@ -1,0 +1,5 @@
+//! SQLite's words.
+
+mod begin;
+mod clause;
+mod classify;

@@ -1,0 +1,306 @@
+//! The only place that begins, commits and rolls back, and that guards against panics and against
+//! transactions that are dead or gone.
+//!
+//! Between BEGIN and COMMIT runs a closure that may do anything: swallow an error that made the
+//! server give up the transaction, end it with SQL of its own, panic. What the server then answers
+//! to `COMMIT` is not to be trusted (PostgreSQL answers the COMMIT of an aborted transaction with
+//! a silent ROLLBACK; MySQL and SQLite commit what is left). So every transaction opened here
+//! carries a guard that dies with it, and COMMIT travels in one batch behind a statement that
+//! fails if the guard is gone. Inside an open transaction the savepoint is its own guard.
+
+use diesel::result::Error as DieselError;
+
+use crate::backend::{classify, LockBackend, Waiting, GUARD};
+use crate::connection::{entered, left_to, mark_broken, status, LockConnection};
+use crate::error::LockError;
+
+/// What the caller asked for, apart from the statement.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) waiting: Waiting,
+    pub(crate) outermost: bool,
+}
+
+/// Runs `acquire` and then `body` in one transaction.
+///
+/// Commits when `body` returns `Ok`, rolls back when either returns `Err` or panics. Inside an
+/// open transaction it is a savepoint instead.
+pub(crate) fn run<C, T, R, E>(
+    conn: &mut C,
+    request: Request,
+    acquire: impl FnOnce(&mut C) -> Result<T, LockError>,
+    body: impl FnOnce(&mut C, T) -> Result<R, E>,
+) -> Result<R, E>
+where
+    C: LockConnection,
+    E: From<LockError>,
+{
+    let transaction = Transaction::begin(conn, request)?;
+    let acquired = match acquire(transaction.conn) {
+        Ok(acquired) => acquired,
+        Err(error) => return Err(transaction.fail(error).into()),
+    };
+    match body(transaction.conn, acquired) {
+        Ok(value) => {
+            transaction.commit()?;
+            Ok(value)
+        }
+        Err(error) => {
+            transaction.roll_back()?;
+            Err(error)
+        }
+    }
+}
+
+struct Transaction<'c, C: LockConnection> {
+    conn: &'c mut C,
+    waiting: Waiting,
+    /// Diesel's depth inside: 1 is the outermost transaction.
+    depth: u32,
+    over: bool,
+}
+
+/// Only a panic drops a transaction that is not over. The row must be free before the unwind
+/// leaves the call: whoever catches it may go on with the connection for hours.
+impl<C: LockConnection> Drop for Transaction<'_, C> {
+    fn drop(&mut self) {
+        if !self.over {
+            // The panic is the first cause; nobody could be told of a second one.
+            let _ = self.undo();
+        }
+    }
+}
+
+impl<'c, C: LockConnection> Transaction<'c, C> {
+    fn begin(conn: &'c mut C, request: Request) -> Result<Self, LockError> {
+        let before = status(conn);
+        let depth = match before.depth {
+            None => {
+                // An earlier transaction left the connection in an unknown state. If the server
+                // still answers, a rollback makes it known again.
+                abandon(conn, Waiting::Session).map_err(|source| LockError::ConnectionLost { source })?;
+                0
+            }
+            Some(depth) => depth,
+        };
+        if depth == 0 {
+            Self::begin_outermost(conn, request.waiting)?;
+        } else if request.outermost {
+            return Err(LockError::nested_in_transaction());
+        } else if before.must_roll_back {
+            return Err(LockError::Aborted { source: None });
+        } else {
+            C::Backend::check_outer(conn)?;
+            conn.batch_execute(&C::Backend::savepoint(&savepoint_name(depth), request.waiting))
+                .map_err(|error| classify::<C::Backend>(error, request.waiting))?;
+        }
+        entered(conn)?;
+        Ok(Self {
+            conn,
+            waiting: request.waiting,
+            depth: depth + 1,
+            over: false,
+        })
+    }
+
+    fn begin_outermost(conn: &mut C, waiting: Waiting) -> Result<(), LockError> {
+        C::Backend::begin(conn, waiting).map_err(|error| {
+            // The batch may have failed behind its BEGIN.
+            let _ = abandon(conn, waiting);
+            classify::<C::Backend>(error, waiting)
+        })
+    }
+
+    /// Ends the transaction because its lock could not be had; hands the reason on.
+    fn fail(mut self, error: LockError) -> LockError {
+        self.over = true;
+        let lost_all = C::Backend::VICTIM_LOSES_TRANSACTION
+            && matches!(
+                error,
+                LockError::Deadlock { .. } | LockError::SerializationFailure { .. }
+            );
+        if self.depth == 1 {
+            let _ = abandon(self.conn, self.waiting);
+        } else if lost_all {
+            // The outer transaction is gone at the server, and Diesel does not know. Its COMMIT
+            // must not look like a success.
+            mark_broken(self.conn);
+        } else {
+            let _ = self.undo();
+        }
+        error
+    }
+
+    fn roll_back(mut self) -> Result<(), LockError> {
+        self.over = true;
+        self.undo()
+    }
+
+    /// Rolls back. `Err` only when there was nothing to roll back any more because the closure
+    /// had ended the transaction; every other trouble follows from the error that brought us here.
+    fn undo(&mut self) -> Result<(), LockError> {
+        let now = status(self.conn);
+        match now.depth {
+            // The connection is lost, or a nested call lost the whole transaction.
+            None => {
+                if self.depth == 1 {
+                    let _ = abandon(self.conn, self.waiting);
+                }
+                return Ok(());
+            }
+            Some(depth) if depth < self.depth => return Err(self.escaped(None)),
+            Some(_) => {}
+        }
+        if self.depth == 1 && now.must_roll_back {
+            let _ = abandon(self.conn, self.waiting);
+            return Ok(());
+        }
+        let sql = if self.depth == 1 {
+            C::Backend::rollback(self.waiting)
+        } else {
+            C::Backend::rollback_to(&self.name(), self.waiting).into()
+        };
+        match self.conn.batch_execute(&sql) {
+            Ok(()) => {
+                left_to(self.conn, self.depth - 1);
+                Ok(())
+            }
+            Err(error) if self.is_gone(&error) => {
+                if now.must_roll_back || C::Backend::ended_by_failed_statement(self.conn) {
+                    self.lost_to_a_failed_statement();
+                    Ok(())
+                } else {
+                    Err(self.escaped(Some(error)))
+                }
+            }
+            Err(_) => {
+                if self.depth == 1 {
+                    let _ = abandon(self.conn, self.waiting);
+                } else {
+                    mark_broken(self.conn);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(mut self) -> Result<(), LockError> {
+        self.over = true;
+        let now = status(self.conn);
+        match now.depth {
+            Some(depth) if depth < self.depth => return Err(self.escaped(None)),
+            Some(_) if !now.must_roll_back => {}
+            _ => return Err(self.aborted()),
+        }
+        if self.depth == 1 {
+            self.commit_outermost()
+        } else {
+            self.release()
+        }
+    }
+
+    fn commit_outermost(&mut self) -> Result<(), LockError> {
+        let Err(error) = self.conn.batch_execute(&C::Backend::commit(self.waiting)) else {
+            left_to(self.conn, 0);
+            return Ok(());
+        };
+        if self.is_gone(&error) {
+            return Err(self.escaped(Some(error)));
+        }
+        // From the first byte of the batch on, only the server knows. If it still answers, it has
+        // refused the COMMIT, and the error is its answer. If not, nobody can say.
+        let answers = status(self.conn).depth == Some(0) || abandon(self.conn, self.waiting).is_ok();
+        Err(if answers {
+            classify::<C::Backend>(error, Waiting::Session)
+        } else {
+            LockError::CommitUnknown { source: error }
+        })
+    }
+
+    fn release(&mut self) -> Result<(), LockError> {
+        let sql = C::Backend::release(&self.name(), self.waiting);
+        match self.conn.batch_execute(&sql) {
+            Ok(()) => {
+                left_to(self.conn, self.depth - 1);
+                Ok(())
+            }
+            Err(error) if self.is_gone(&error) => Err(self.escaped(Some(error))),
+            Err(error) => {
+                let _ = self.undo();
+                Err(classify::<C::Backend>(error, Waiting::Session))
+            }
+        }
+    }
+
+    /// The closure returned `Ok`, but the server will not commit.
+    fn aborted(&mut self) -> LockError {
+        if self.depth > 1 {
+            let lost = status(self.conn).depth.is_none() && !C::Backend::VICTIM_LOSES_TRANSACTION;
+            let _ = self.undo();
+            return if lost {
+                let source = DieselError::BrokenTransactionManager;
+                LockError::ConnectionLost { source }
+            } else {
+                LockError::Aborted { source: None }
+            };
+        }
+        match abandon(self.conn, self.waiting) {
+            Ok(()) => LockError::Aborted { source: None },
+            Err(source) => LockError::ConnectionLost { source },
+        }
+    }
+
+    /// The closure ended the transaction. What is open now, if anything, is not ours: roll it
+    /// back, so that whoever opened the outer one can't commit it by mistake.
+    fn escaped(&mut self, source: Option<DieselError>) -> LockError {
+        if self.depth == 1 {
+            let _ = abandon(self.conn, self.waiting);
+        } else {
+            let _ = self.conn.batch_execute("ROLLBACK");
+            left_to(self.conn, 0);
+        }
+        LockError::Escaped { source }
+    }
+
+    fn lost_to_a_failed_statement(&mut self) {
+        if self.depth == 1 {
+            let _ = abandon(self.conn, self.waiting);
+        } else {
+            mark_broken(self.conn);
+        }
+    }
+
+    fn is_gone(&self, error: &DieselError) -> bool {
+        matches!(error, DieselError::DatabaseError(_, info) if info.message().contains(&*self.name()))
+    }
+
+    fn name(&self) -> String {
+        if self.depth == 1 {
+            GUARD.to_owned()
+        } else {
+            savepoint_name(self.depth - 1)
+        }
+    }
+}
+
+/// The name that Diesel would give a savepoint opened at this depth, so that both may nest.
+fn savepoint_name(outer_depth: u32) -> String {
+    format!("diesel_savepoint_{outer_depth}")
+}
+
+/// Rolls back whatever the server has open on this connection, and tells Diesel. `Err` means that
+/// the server does not answer; the connection is then marked as broken.
+fn abandon<C: LockConnection>(conn: &mut C, waiting: Waiting) -> Result<(), DieselError> {
+    match conn.batch_execute(&C::Backend::abandon(waiting)) {
+        Ok(()) => {
+            left_to(conn, 0);
+            Ok(())
+        }
+        // SQLite refuses to roll back nothing; Diesel has then noticed that nothing is open.
+        Err(_) if status(conn).depth == Some(0) => Ok(()),
+        Err(error) => {
+            mark_broken(conn);
+            Err(error)
+        }
+    }
+}
