@@ -156,12 +156,15 @@ pub trait LockBackend: Backend {
 
 /// The error of a statement that ran while locks were acquired or the transaction committed.
 pub(crate) fn classify<B: LockBackend>(error: DieselError, waiting: Waiting) -> LockError {
-    look_up(
-        error,
-        waiting,
-        &[B::MESSAGES],
-        &[B::classify_untranslated],
-    )
+    match error {
+        DieselError::DatabaseError(..) => look_up(
+            error,
+            waiting,
+            &[B::MESSAGES],
+            &[B::classify_untranslated],
+        ),
+        other => other.into(),
+    }
 }
 
 /// The error of a statement of which not even the backend is known. The messages of all backends

@@ -1,0 +1,81 @@
+//! What the laws stand on: a database of its own for each test, on a real server, and a way to ask
+//! that server who waits.
+
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+pub(crate) mod sqlite;
+
+pub(crate) mod schema;
+
+/// Stamps each law for the backends that make its promise.
+///
+/// `[postgres, sqlite] fn law(db) { … }` becomes the tests `law::postgres` and `law::sqlite`. In the
+/// body `db` is a [`Db`](sqlite::Db) of the backend with a database of its own, and `Conn` its
+/// connection type.
+macro_rules! laws {
+    ($(
+        $(#[$attribute:meta])*
+        [$($backend:ident),+] fn $law:ident($db:ident) $body:block
+    )+) => {$(
+        $(#[$attribute])*
+        mod $law {
+            #[allow(unused_imports)]
+            use super::*;
+            $(
+                crate::support::if_compiled_in! { $backend
+                    #[test]
+                    fn $backend() {
+                        #[allow(unused_imports)]
+                        use crate::support::$backend::{Conn, Db};
+                        let $db = &Db::new(concat!(module_path!(), "::", stringify!($backend)));
+                        $body
+                    }
+                }
+            )+
+        }
+    )+};
+}
+pub(crate) use laws;
+
+macro_rules! if_compiled_in {
+    (postgres $item:item) => {
+        #[cfg(feature = "postgres")]
+        $item
+    };
+    (mysql $item:item) => {
+        #[cfg(feature = "mysql")]
+        $item
+    };
+    (sqlite $item:item) => {
+        $item
+    };
+}
+pub(crate) use if_compiled_in;
+
+/// The schema or file name of a test: short enough for every server.
+fn database_name(law: &str) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    law.hash(&mut hasher);
+    format!("law_{}_{:016x}", std::process::id(), hasher.finish())
+}
+
+fn server_url(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set: run `cargo xtask test`, which starts the servers")
+    })
+}
+
+/// Asks again and again until the answer is yes. A wait without end is a failure that says what
+/// was waited for.
+pub(crate) fn wait_until(what: &str, pause: Duration, mut answer: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !answer() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::park_timeout(pause);
+    }
+}

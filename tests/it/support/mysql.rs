@@ -1,0 +1,90 @@
+//! A database of its own on the MySQL or MariaDB server at `MYSQL_URL`.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+
+use super::{database_name, schema, server_url, wait_until};
+
+pub(crate) type Conn = MysqlConnection;
+
+pub(crate) struct Db {
+    name: String,
+}
+
+impl Db {
+    pub(crate) fn new(law: &str) -> Self {
+        let name = database_name(law);
+        server()
+            .batch_execute(&format!("DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name}"))
+            .unwrap();
+        let db = Self { name };
+        db.connect().batch_execute(schema::TABLES).unwrap();
+        db
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let url = server_url("MYSQL_URL");
+        let (server, _) = url.rsplit_once('/').expect("MYSQL_URL names a database");
+        format!("{server}/{}", self.name)
+    }
+
+    pub(crate) fn connect(&self) -> Conn {
+        MysqlConnection::establish(&self.url()).unwrap()
+    }
+
+    /// How many connections of this test wait for a lock, by the server's word.
+    pub(crate) fn waiters(&self) -> i64 {
+        sql::<BigInt>(&format!(
+            "SELECT count(*) FROM information_schema.innodb_trx t \
+             JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
+             WHERE t.trx_state = 'LOCK WAIT' AND p.db = '{}'",
+            self.name
+        ))
+        .get_result(&mut server())
+        .unwrap()
+    }
+
+    pub(crate) fn wait_for_waiters(&self, number: i64) {
+        // The server renews its list only when nobody has read it for 100 ms.
+        let pause = Duration::from_millis(120);
+        wait_until("the server says who waits", pause, || self.waiters() == number);
+    }
+
+    /// What a plain look at the balance shows from a fresh connection.
+    pub(crate) fn balance(&self, id: i32) -> i64 {
+        use schema::accounts;
+        accounts::table
+            .find(id)
+            .select(accounts::balance)
+            .first(&mut self.connect())
+            .unwrap()
+    }
+
+    /// The settings that a locked call touches.
+    pub(crate) fn settings(conn: &mut Conn) -> String {
+        sql::<Text>(
+            "SELECT concat_ws(' ', @@autocommit, @@innodb_lock_wait_timeout, @@tx_isolation, \
+             @@in_transaction)",
+        )
+        .get_result(conn)
+        .unwrap()
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        // Connections that a failed test left behind must not make this wait.
+        let _ = server().batch_execute(&format!(
+            "SET lock_wait_timeout = 5; DROP DATABASE {}",
+            self.name
+        ));
+    }
+}
+
+fn server() -> Conn {
+    MysqlConnection::establish(&server_url("MYSQL_URL")).unwrap()
+}

@@ -1,0 +1,90 @@
+//! A schema of its own on the PostgreSQL server at `PG_URL`.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+use super::{database_name, schema, server_url, wait_until};
+
+pub(crate) type Conn = PgConnection;
+
+pub(crate) struct Db {
+    name: String,
+}
+
+impl Db {
+    pub(crate) fn new(law: &str) -> Self {
+        let name = database_name(law);
+        server()
+            .batch_execute(&format!("DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}"))
+            .unwrap();
+        let db = Self { name };
+        db.connect().batch_execute(schema::TABLES).unwrap();
+        db
+    }
+
+    /// Every connection names its test, so that the server can be asked about them.
+    pub(crate) fn url(&self) -> String {
+        let url = server_url("PG_URL");
+        let sign = if url.contains('?') { '&' } else { '?' };
+        let name = &self.name;
+        format!("{url}{sign}application_name={name}&options=-csearch_path%3D{name}")
+    }
+
+    pub(crate) fn connect(&self) -> Conn {
+        PgConnection::establish(&self.url()).unwrap()
+    }
+
+    /// How many connections of this test wait for a lock, by the server's word.
+    pub(crate) fn waiters(&self) -> i64 {
+        sql::<BigInt>(&format!(
+            "SELECT count(*) FROM pg_stat_activity \
+             WHERE application_name = '{}' AND cardinality(pg_blocking_pids(pid)) > 0",
+            self.name
+        ))
+        .get_result(&mut server())
+        .unwrap()
+    }
+
+    pub(crate) fn wait_for_waiters(&self, number: i64) {
+        wait_until("the server says who waits", Duration::from_millis(5), || self.waiters() == number);
+    }
+
+    /// What a plain look at the balance shows from a fresh connection.
+    pub(crate) fn balance(&self, id: i32) -> i64 {
+        use schema::accounts;
+        accounts::table
+            .find(id)
+            .select(accounts::balance)
+            .first(&mut self.connect())
+            .unwrap()
+    }
+
+    /// The settings that a locked call touches.
+    pub(crate) fn settings(conn: &mut Conn) -> String {
+        sql::<diesel::sql_types::Text>(
+            "SELECT concat_ws(' ', current_setting('lock_timeout'), \
+             current_setting('statement_timeout'), current_setting('transaction_isolation'), \
+             (SELECT count(*) FROM pg_cursors WHERE NOT is_holdable AND name <> ''))",
+        )
+        .get_result(conn)
+        .unwrap()
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        // Connections that a failed test left behind must not make this wait.
+        let _ = server().batch_execute(&format!(
+            "SET lock_timeout = '5s'; DROP SCHEMA {} CASCADE",
+            self.name
+        ));
+    }
+}
+
+fn server() -> Conn {
+    PgConnection::establish(&server_url("PG_URL")).unwrap()
+}
