@@ -142,6 +142,13 @@ pub trait LockBackend: Backend {
         false
     }
 
+    /// Whether the server says by this message that it knows no `OF` in a locking clause.
+    #[doc(hidden)]
+    fn has_no_of(message: &str) -> bool {
+        let _ = message;
+        false
+    }
+
     /// How the message of an error begins, and what it means; the first that fits counts.
     #[doc(hidden)]
     const MESSAGES: &'static [(&'static str, Cause)];

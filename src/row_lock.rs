@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use diesel::associations::{HasTable, Identifiable};
@@ -10,10 +11,10 @@ use diesel::dsl::Find;
 use diesel::query_builder::AsQuery;
 use diesel::query_dsl::methods::{FindDsl, LoadQuery};
 use diesel::query_source::Table;
-use diesel::result::QueryResult;
+use diesel::result::{Error as DieselError, QueryResult};
 use diesel::RunQueryDsl;
 
-use crate::backend::{classify, Waiting};
+use crate::backend::{classify, LockBackend};
 use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::locked::Locked;
@@ -22,7 +23,7 @@ use crate::select::clause::{
     Block, EveryTable, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate, LockStrength, LockTables,
     LockWait, Wait, LockingSelect, NoWait, Of, SkipLocked, Timeout,
 };
-use crate::select::key::{KeyRef, KeyValue};
+use crate::select::key::{KeyValue, KeyedBy};
 use crate::transaction::{run, Request};
 
 /// Locks the row of `query`, hands it to `f` as it is now, and commits when `f` returns `Ok`.
@@ -109,11 +110,10 @@ where
     C: LockConnection,
     ForUpdate: LockStrength<C::Backend>,
     Block: LockWait<C::Backend>,
-    M: HasTable<Table: Table>,
+    M: KeyedBy<K>,
     K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind>,
     for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, ForUpdate, Block, EveryTable>:
         LoadQuery<'q, C, M>,
-    for<'m> &'m M: Identifiable<Id: KeyRef<K>>,
     F: for<'tx> FnOnce(&mut C, [Locked<'tx, M>; N]) -> Result<R, E>,
     E: From<LockError>,
 {
@@ -198,16 +198,16 @@ where
 #[derive(Debug, Clone, Copy)]
 #[must_use = "a `RowLock` locks nothing until `with`, `with_many` or `with_all`"]
 pub struct RowLock<S, W = Block, T = EveryTable> {
-    strength: S,
+    strength: PhantomData<S>,
     wait: W,
     tables: T,
     outermost: bool,
 }
 
 impl<S> RowLock<S> {
-    const fn new(strength: S) -> Self {
+    const fn new() -> Self {
         Self {
-            strength,
+            strength: PhantomData,
             wait: Block,
             tables: EveryTable,
             outermost: false,
@@ -219,7 +219,7 @@ impl RowLock<ForUpdate> {
     /// `FOR UPDATE`: nobody else can lock, change or delete the row. On SQLite, the write lock of
     /// the whole database (`BEGIN IMMEDIATE`).
     pub const fn for_update() -> Self {
-        Self::new(ForUpdate)
+        Self::new()
     }
 }
 
@@ -227,7 +227,7 @@ impl RowLock<ForNoKeyUpdate> {
     /// `FOR NO KEY UPDATE`: as `FOR UPDATE`, but rows that reference this one by a foreign key can
     /// still be inserted. Right for every change that leaves the key alone. Only PostgreSQL.
     pub const fn for_no_key_update() -> Self {
-        Self::new(ForNoKeyUpdate)
+        Self::new()
     }
 }
 
@@ -235,7 +235,7 @@ impl RowLock<ForShare> {
     /// `FOR SHARE`: others may hold the same lock, nobody can change or delete the row. Not
     /// available on SQLite. On MariaDB it reads `LOCK IN SHARE MODE`.
     pub const fn for_share() -> Self {
-        Self::new(ForShare)
+        Self::new()
     }
 }
 
@@ -243,7 +243,7 @@ impl RowLock<ForKeyShare> {
     /// `FOR KEY SHARE`: others may change the row, but not delete it nor change its key. Only
     /// PostgreSQL.
     pub const fn for_key_share() -> Self {
-        Self::new(ForKeyShare)
+        Self::new()
     }
 }
 
@@ -390,7 +390,7 @@ impl<S, W, T> RowLock<S, W, T> {
         run(
             conn,
             self.request(),
-            |conn| acquired::<C, _>(select.get_result(conn), self.wait.waiting()),
+            |conn| self.acquired::<C, _>(select.get_result(conn)),
             |conn, row| f(conn, Locked::new(row)),
         )
     }
@@ -444,7 +444,7 @@ impl<S, W, T> RowLock<S, W, T> {
         run(
             conn,
             self.request(),
-            |conn| acquired::<C, _>(select.load(conn), self.wait.waiting()),
+            |conn| self.acquired::<C, _>(select.load(conn)),
             |conn, rows| f(conn, rows.into_iter().map(Locked::new).collect()),
         )
     }
@@ -490,10 +490,9 @@ impl<S, W, T> RowLock<S, W, T> {
         W: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         I: IntoIterator<Item = K>,
-        M: HasTable<Table: Table>,
+        M: KeyedBy<K>,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind>,
         for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, T>: LoadQuery<'q, C, M>,
-        for<'m> &'m M: Identifiable<Id: KeyRef<K>>,
         F: for<'tx> FnOnce(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,
     {
@@ -507,7 +506,7 @@ impl<S, W, T> RowLock<S, W, T> {
                     return Ok(Vec::new());
                 }
                 let select = self.select(SelectByKeys::new(M::table(), &keys));
-                let rows = acquired::<C, _>(select.load(conn), self.wait.waiting())?;
+                let rows = self.acquired::<C, _>(select.load(conn))?;
                 in_order_of(&keys, rows)
             },
             |conn, rows| f(conn, rows.into_iter().map(Locked::new).collect()),
@@ -532,6 +531,28 @@ impl<S, W, T> RowLock<S, W, T> {
             tables: self.tables,
         }
     }
+
+    /// The result of the locking statement, with its error by meaning.
+    fn acquired<C, R>(&self, result: QueryResult<R>) -> Result<R, LockError>
+    where
+        C: LockConnection,
+        W: LockWait<C::Backend>,
+        T: LockTables<C::Backend>,
+    {
+        result.map_err(|error| match &error {
+            DieselError::DatabaseError(_, info)
+                if T::ARE_NAMED && C::Backend::has_no_of(info.message()) =>
+            {
+                LockError::Unsupported {
+                    what: "this server has no `FOR UPDATE OF table`; without `.of(…)` the rows of \
+                           every table of the query are locked"
+                        .to_owned(),
+                    source: Some(error),
+                }
+            }
+            _ => classify::<C::Backend>(error, self.wait.waiting()),
+        })
+    }
 }
 
 fn refuse_duplicates<K: Eq + Hash + Debug>(keys: &[K]) -> Result<(), LockError> {
@@ -544,18 +565,13 @@ fn refuse_duplicates<K: Eq + Hash + Debug>(keys: &[K]) -> Result<(), LockError> 
     }
 }
 
-/// The result of a locking statement, with its error by meaning.
-fn acquired<C: LockConnection, R>(result: QueryResult<R>, waiting: Waiting) -> Result<R, LockError> {
-    result.map_err(|error| classify::<C::Backend>(error, waiting))
-}
-
 /// The rows in the order of the keys; the database returned them in an order of its own.
 fn in_order_of<K, M>(keys: &[K], rows: Vec<M>) -> Result<Vec<M>, LockError>
 where
     K: Eq + Hash + Debug,
-    for<'m> &'m M: Identifiable<Id: KeyRef<K>>,
+    M: KeyedBy<K>,
 {
-    let mut rows: HashMap<K, M> = rows.into_iter().map(|row| (row.id().to_key(), row)).collect();
+    let mut rows: HashMap<K, M> = rows.into_iter().map(|row| (row.key(), row)).collect();
     keys.iter()
         .map(|key| {
             rows.remove(key).ok_or_else(|| LockError::NotFound {

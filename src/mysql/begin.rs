@@ -102,6 +102,11 @@ impl LockBackend for Mysql {
             .is_ok_and(|errors| errors.is_some_and(|errors| errors > 0))
     }
 
+    /// A syntax error quotes what it could not read, in every language.
+    fn has_no_of(message: &str) -> bool {
+        message.contains("'OF `")
+    }
+
     const MESSAGES: &'static [(&'static str, Cause)] = classify::MESSAGES;
 
     fn classify_untranslated(

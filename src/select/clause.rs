@@ -4,6 +4,7 @@
 //! Diesel's own markers for locking clauses are private, so these are ours. They stand in the
 //! type of the statement, so that Diesel's cache of prepared statements goes on working by type.
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use diesel::query_builder::{AstPass, Query, QueryId};
@@ -127,12 +128,18 @@ pub trait LockWait<DB>: Wait {}
     note = "`.of(table)` takes a table of the query, on PostgreSQL and MySQL; SQLite locks the whole database"
 )]
 pub trait LockTables<DB>: Copy + QueryId {
+    /// Whether one is named.
+    #[doc(hidden)]
+    const ARE_NAMED: bool = true;
+
     /// The table to name, quoted.
     #[doc(hidden)]
     fn name(&self) -> QueryResult<Option<String>>;
 }
 
 impl<DB: LockBackend> LockTables<DB> for EveryTable {
+    const ARE_NAMED: bool = false;
+
     fn name(&self) -> QueryResult<Option<String>> {
         Ok(None)
     }
@@ -153,12 +160,20 @@ pub(crate) fn last_identifier(sql: &str, quote: char) -> String {
 }
 
 /// `query` with a locking clause.
-#[derive(Debug, Clone, Copy, QueryId)]
+#[derive(Debug, Clone, Copy)]
 pub struct LockingSelect<Q, S, W, T> {
     pub(crate) query: Q,
-    pub(crate) strength: S,
+    pub(crate) strength: PhantomData<S>,
     pub(crate) wait: W,
     pub(crate) tables: T,
+}
+
+impl<Q: QueryId, S: QueryId, W: QueryId, T: QueryId> QueryId for LockingSelect<Q, S, W, T> {
+    type QueryId = LockingSelect<Q::QueryId, S::QueryId, W::QueryId, T::QueryId>;
+    const HAS_STATIC_QUERY_ID: bool = Q::HAS_STATIC_QUERY_ID
+        && S::HAS_STATIC_QUERY_ID
+        && W::HAS_STATIC_QUERY_ID
+        && T::HAS_STATIC_QUERY_ID;
 }
 
 impl<Q: Query, S, W, T> Query for LockingSelect<Q, S, W, T> {

@@ -3,9 +3,10 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
+use diesel::associations::{HasTable, Identifiable};
 use diesel::expression::Expression;
 use diesel::query_builder::AstPass;
-use diesel::query_source::Column;
+use diesel::query_source::{Column, Table};
 use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
 use diesel::sql_types::HasSqlType;
@@ -58,6 +59,27 @@ pub trait KeyRef<K> {
     /// The key as a value of its own.
     #[doc(hidden)]
     fn to_key(self) -> K;
+}
+
+/// A model that knows its own primary key: every `Identifiable` one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no primary key of type `{K}`",
+    note = "derive `Identifiable` for the model, and pass keys of the type of its key field"
+)]
+pub trait KeyedBy<K>: HasTable<Table: Table> {
+    /// The model's key.
+    #[doc(hidden)]
+    fn key(&self) -> K;
+}
+
+impl<M, K> KeyedBy<K> for M
+where
+    M: HasTable<Table: Table>,
+    for<'m> &'m M: Identifiable<Id: KeyRef<K>>,
+{
+    fn key(&self) -> K {
+        self.id().to_key()
+    }
 }
 
 impl<K: Clone> KeyRef<K> for &K {

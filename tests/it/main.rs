@@ -1,3 +1,6 @@
 mod support;
 
 mod fresh;
+mod escaped;
+mod panics;
+mod swallowed;

@@ -1,0 +1,255 @@
+//! What each strength lets others do while a row is held, asked from another connection.
+
+use std::thread;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel_row_lock::{with_row_lock, LockError, Locked, RowLock};
+
+use crate::support::laws;
+use crate::support::schema::{accounts, Account};
+
+laws! {
+    [postgres, mysql] fn for_update_holds_this_row_only(db) {
+        while_held!(db, 1, RowLock::for_update(), {
+            assert_busy!(ask!(db, 1, RowLock::for_update()));
+            ask!(db, 2, RowLock::for_update()).unwrap();
+            assert_eq!(db.free("accounts"), [2, 3, 4]);
+        });
+        assert_eq!(db.free("accounts"), [1, 2, 3, 4]);
+    }
+
+    /// SQLite has no row locks.
+    [sqlite] fn for_update_holds_the_whole_database(db) {
+        while_held!(db, 1, RowLock::for_update(), {
+            assert_busy!(ask!(db, 1, RowLock::for_update()));
+            assert_busy!(ask!(db, 2, RowLock::for_update()));
+            assert_eq!(db.free("accounts"), []);
+        });
+        assert_eq!(db.free("accounts"), [1, 2, 3, 4]);
+    }
+
+    [postgres, mysql, sqlite] fn plain_reader_is_not_kept_out(db) {
+        while_held!(db, 1, RowLock::for_update(), {
+            assert_eq!((db.balance(1), db.balance(2)), (1_000, 1_000));
+        });
+    }
+
+    [postgres, mysql] fn for_update_keeps_out_an_update(db) {
+        waits_while_held!(db, 1, RowLock::for_update(), "UPDATE accounts SET balance = 5 WHERE id = 1");
+        assert_eq!(db.balance(1), 5, "it ran when the row came free");
+    }
+
+    [sqlite] fn for_update_keeps_out_every_writer(db) {
+        const WRITE: &str = "BEGIN IMMEDIATE; UPDATE accounts SET balance = 5 WHERE id = 2; COMMIT";
+        waits_while_held!(db, 1, RowLock::for_update(), WRITE);
+        assert_eq!(db.balance(2), 5, "it ran when the database came free");
+    }
+
+    /// Twin: without the call, the same probes find nothing held.
+    [postgres, mysql, sqlite] fn twin_plain_transaction_keeps_nobody_out(db) {
+        db.connect()
+            .transaction(|conn| {
+                let _: Account = accounts::table.find(1).first(conn)?;
+                ask!(db, 1, RowLock::for_update()).unwrap();
+                assert_eq!(db.free("accounts"), [1, 2, 3, 4]);
+                QueryResult::Ok(())
+            })
+            .unwrap();
+    }
+
+    [postgres, mysql] fn two_sharers_go_together(db) {
+        while_held!(db, 1, RowLock::for_share(), {
+            ask!(db, 1, RowLock::for_share()).unwrap();
+            assert_busy!(ask!(db, 1, RowLock::for_update()));
+            assert_eq!(db.free("accounts"), [2, 3, 4]);
+        });
+    }
+
+    /// Twin: one who holds it for update shares it with nobody.
+    [postgres, mysql] fn twin_holder_for_update_does_not_share(db) {
+        while_held!(db, 1, RowLock::for_update(), {
+            assert_busy!(ask!(db, 1, RowLock::for_share()));
+        });
+    }
+
+    [postgres, mysql] fn for_share_keeps_out_an_update(db) {
+        waits_while_held!(db, 1, RowLock::for_share(), "UPDATE accounts SET balance = 5 WHERE id = 1");
+    }
+
+    /// PostgreSQL's nowait-2: who shares a row with another can't have it alone.
+    [postgres, mysql] fn sharer_can_not_have_the_row_alone(db) {
+        while_held!(db, 1, RowLock::for_share(), {
+            let upgraded = RowLock::for_share().with(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
+                RowLock::for_update().no_wait().with(conn, accounts::table.find(1), |_, _: Locked<Account>| {
+                    Ok::<_, LockError>(())
+                })
+            });
+            assert_busy!(upgraded);
+        });
+    }
+
+    [postgres, mysql] fn only_sharer_can_have_the_row_alone(db) {
+        RowLock::for_share()
+            .with(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
+                with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| {
+                    assert_busy!(ask!(db, 1, RowLock::for_share()));
+                    Ok::<_, LockError>(())
+                })
+            })
+            .unwrap();
+    }
+
+    /// PostgreSQL's tuplelock-upgrade-no-deadlock.
+    [postgres] fn upgrade_past_a_waiter_is_no_deadlock(db) {
+        thread::scope(|scope| {
+            let waiter = RowLock::for_share()
+                .with(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
+                    let waiter = scope.spawn(|| {
+                        with_row_lock(&mut db.connect(), accounts::table.find(1), |_, account: Locked<Account>| {
+                            Ok::<_, LockError>(account.balance)
+                        })
+                    });
+                    db.wait_for_waiters(1);
+                    with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+                        account.balance = 5;
+                        account.save_changes::<Account>(conn)?;
+                        Ok::<_, LockError>(waiter)
+                    })
+                })
+                .unwrap();
+            assert_eq!(waiter.join().unwrap().unwrap(), 5);
+        });
+    }
+
+    /// The table of the manual (13.3.2, Row-Level Locks).
+    [postgres] fn strengths_conflict_as_the_manual_says(db) {
+        macro_rules! beside {
+            ($held:ident, $key_share:literal $share:literal $no_key_update:literal $update:literal) => {
+                while_held!(db, 1, RowLock::$held(), {
+                    let beside = [
+                        ask!(db, 1, RowLock::for_key_share()),
+                        ask!(db, 1, RowLock::for_share()),
+                        ask!(db, 1, RowLock::for_no_key_update()),
+                        ask!(db, 1, RowLock::for_update()),
+                    ];
+                    let goes = beside.map(|asked| asked.is_ok());
+                    let expected = [$key_share, $share, $no_key_update, $update];
+                    assert_eq!(goes, expected, "beside {}", stringify!($held));
+                })
+            };
+        }
+        beside!(for_key_share,     true  true  true  false);
+        beside!(for_share,         true  true  false false);
+        beside!(for_no_key_update, true  false false false);
+        beside!(for_update,        false false false false);
+    }
+
+    /// E13, Hibernate's testLockInsertFkTarget: nobody changes the key, so nobody need wait.
+    [postgres] fn child_is_inserted_beside_for_no_key_update(db) {
+        while_held!(db, 1, RowLock::for_no_key_update(), {
+            let mut other = db.connect();
+            other.batch_execute("SET lock_timeout = '5s'").unwrap();
+            other.batch_execute("INSERT INTO entries VALUES (1, 1, 50)").unwrap();
+        });
+    }
+
+    /// Twin.
+    [postgres] fn twin_child_is_not_inserted_beside_for_update(db) {
+        waits_while_held!(db, 1, RowLock::for_update(), "INSERT INTO entries VALUES (1, 1, 50)");
+    }
+
+    [postgres] fn for_key_share_lets_a_balance_change(db) {
+        while_held!(db, 1, RowLock::for_key_share(), {
+            let mut other = db.connect();
+            other.batch_execute("SET lock_timeout = '5s'").unwrap();
+            other.batch_execute("UPDATE accounts SET balance = 5 WHERE id = 1").unwrap();
+            assert_eq!(db.balance(1), 5);
+        });
+    }
+
+    [postgres] fn for_key_share_keeps_out_a_delete(db) {
+        waits_while_held!(db, 1, RowLock::for_key_share(), "DELETE FROM accounts WHERE id = 1");
+    }
+
+    [postgres] fn for_key_share_keeps_out_a_change_of_the_key(db) {
+        waits_while_held!(db, 1, RowLock::for_key_share(), "UPDATE accounts SET id = 11 WHERE id = 1");
+    }
+
+    /// PostgreSQL's aborted-keyrevoke and delete-abort-savept.
+    [postgres] fn outer_lock_survives_a_stronger_inner_one_that_is_rolled_back(db) {
+        RowLock::for_key_share()
+            .with(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
+                let inner = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+                    conn.batch_execute("DELETE FROM accounts WHERE id = 1")?;
+                    Err::<(), LockError>(diesel::result::Error::RollbackTransaction.into())
+                });
+                assert!(inner.is_err());
+                ask!(db, 1, RowLock::for_no_key_update()).expect("the stronger lock is gone");
+                assert_busy!(ask!(db, 1, RowLock::for_update()));
+                Ok::<_, LockError>(())
+            })
+            .unwrap();
+    }
+
+    [postgres, mysql] fn limit_holds_the_slice_only(db) {
+        let first_two = accounts::table.order(accounts::id).limit(2);
+        RowLock::for_update()
+            .with_all(&mut db.connect(), first_two, |_, rows: Vec<Locked<Account>>| {
+                assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [1, 2]);
+                assert_eq!(db.free("accounts"), [3, 4]);
+                Ok::<_, LockError>(())
+            })
+            .unwrap();
+    }
+}
+
+/// Runs `$then` while another connection holds account `$id`.
+macro_rules! while_held {
+    ($db:ident, $id:expr, $lock:expr, $then:block) => {
+        $lock
+            .with(&mut $db.connect(), accounts::table.find($id), |_, _: Locked<Account>| {
+                Ok::<_, LockError>($then)
+            })
+            .unwrap()
+    };
+}
+pub(crate) use while_held;
+
+/// Asks for account `$id` from a fresh connection, without waiting.
+macro_rules! ask {
+    ($db:ident, $id:expr, $lock:expr) => {
+        $lock.no_wait().with(
+            &mut $db.connect(),
+            accounts::table.find($id),
+            |_, _: Locked<Account>| Ok::<_, LockError>(()),
+        )
+    };
+}
+pub(crate) use ask;
+
+macro_rules! assert_busy {
+    ($result:expr) => {
+        match $result {
+            Err(LockError::Busy { .. }) => {}
+            other => panic!("not busy: {other:?}"),
+        }
+    };
+}
+pub(crate) use assert_busy;
+
+/// `$sql`, run from another connection, waits by the server's word while account `$id` is held,
+/// and gets through after it.
+macro_rules! waits_while_held {
+    ($db:ident, $id:expr, $lock:expr, $sql:expr) => {
+        thread::scope(|scope| {
+            let waiter = while_held!($db, $id, $lock, {
+                let waiter = scope.spawn(|| $db.connect().batch_execute($sql));
+                $db.wait_for_waiters(1);
+                waiter
+            });
+            waiter.join().unwrap().unwrap();
+        })
+    };
+}
+use waits_while_held;
