@@ -164,12 +164,9 @@ pub trait LockBackend: Backend {
 /// The error of a statement that ran while locks were acquired or the transaction committed.
 pub(crate) fn classify<B: LockBackend>(error: DieselError, waiting: Waiting) -> LockError {
     match error {
-        DieselError::DatabaseError(..) => look_up(
-            error,
-            waiting,
-            &[B::MESSAGES],
-            &[B::classify_untranslated],
-        ),
+        DieselError::DatabaseError(..) => {
+            look_up(error, waiting, &[B::MESSAGES], &[B::classify_untranslated])
+        }
         other => other.into(),
     }
 }

@@ -68,7 +68,10 @@ pub(crate) fn left_to<C: Connection>(conn: &mut C, to: u32) {
         // transaction that is over.
         *status = TransactionManagerStatus::default();
     } else if let TransactionManagerStatus::Valid(status) = status {
-        while status.transaction_depth().is_some_and(|depth| depth.get() > to) {
+        while status
+            .transaction_depth()
+            .is_some_and(|depth| depth.get() > to)
+        {
             if status
                 .change_transaction_depth(TransactionDepthChange::DecreaseDepth)
                 .is_err()

@@ -211,7 +211,8 @@ impl LockError {
 
     pub(crate) fn nested_in_transaction() -> Self {
         Self::AlreadyInTransaction {
-            reason: "`.outermost()` was asked for, but a transaction is already open on this connection",
+            reason:
+                "`.outermost()` was asked for, but a transaction is already open on this connection",
         }
     }
 }

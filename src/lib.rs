@@ -1,5 +1,17 @@
 //! Pessimistic row locking for Diesel.
 
+#![warn(
+    elided_lifetimes_in_paths,
+    missing_debug_implementations,
+    missing_docs,
+    unreachable_pub
+)]
+// Without a backend there is nothing to lock, but the crate still compiles.
+#![cfg_attr(
+    not(any(feature = "postgres", feature = "mysql", feature = "sqlite")),
+    allow(dead_code)
+)]
+
 mod backend;
 mod connection;
 mod error;

@@ -21,7 +21,7 @@ use crate::locked::Locked;
 use crate::select::by_key::SelectByKeys;
 use crate::select::clause::{
     Block, EveryTable, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate, LockStrength, LockTables,
-    LockWait, Wait, LockingSelect, NoWait, Of, SkipLocked, Timeout,
+    LockWait, LockingSelect, NoWait, Of, SkipLocked, Timeout, Wait,
 };
 use crate::select::key::{KeyValue, KeyedBy};
 use crate::transaction::{run, Request};

@@ -78,7 +78,8 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
             None => {
                 // An earlier transaction left the connection in an unknown state. If the server
                 // still answers, a rollback makes it known again.
-                abandon(conn, Waiting::Session).map_err(|source| LockError::ConnectionLost { source })?;
+                abandon(conn, Waiting::Session)
+                    .map_err(|source| LockError::ConnectionLost { source })?;
                 0
             }
             Some(depth) => depth,
@@ -91,8 +92,11 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
             return Err(LockError::Aborted { source: None });
         } else {
             C::Backend::check_outer(conn)?;
-            conn.batch_execute(&C::Backend::savepoint(&savepoint_name(depth), request.waiting))
-                .map_err(|error| classify::<C::Backend>(error, request.waiting))?;
+            conn.batch_execute(&C::Backend::savepoint(
+                &savepoint_name(depth),
+                request.waiting,
+            ))
+            .map_err(|error| classify::<C::Backend>(error, request.waiting))?;
         }
         entered(conn)?;
         Ok(Self {
@@ -209,7 +213,8 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         }
         // From the first byte of the batch on, only the server knows. If it still answers, it has
         // refused the COMMIT, and the error is its answer. If not, nobody can say.
-        let answers = status(self.conn).depth == Some(0) || abandon(self.conn, self.waiting).is_ok();
+        let answers =
+            status(self.conn).depth == Some(0) || abandon(self.conn, self.waiting).is_ok();
         Err(if answers {
             classify::<C::Backend>(error, Waiting::Session)
         } else {

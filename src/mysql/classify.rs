@@ -12,10 +12,22 @@ use crate::backend::Cause;
 pub(super) const MESSAGES: &[(&str, Cause)] = &[
     ("Lock wait timeout exceeded", Cause::Timeout), // 1205
     ("Deadlock found when trying to get lock", Cause::Deadlock), // 1213
-    ("Record has changed since last read", Cause::SerializationFailure), // 1020
-    ("Statement aborted because lock(s) could not be acquired immediately", Cause::Busy), // 3572
-    ("Query execution was interrupted (max_statement_time exceeded)", Cause::StatementTimeout), // 1969
-    ("Query execution was interrupted, maximum statement execution time", Cause::StatementTimeout), // 3024
+    (
+        "Record has changed since last read",
+        Cause::SerializationFailure,
+    ), // 1020
+    (
+        "Statement aborted because lock(s) could not be acquired immediately",
+        Cause::Busy,
+    ), // 3572
+    (
+        "Query execution was interrupted (max_statement_time exceeded)",
+        Cause::StatementTimeout,
+    ), // 1969
+    (
+        "Query execution was interrupted, maximum statement execution time",
+        Cause::StatementTimeout,
+    ), // 3024
     ("Query execution was interrupted", Cause::Cancelled), // 1317
     ("Connection was killed", Cause::ConnectionLost), // 1927
     ("Server shutdown in progress", Cause::ConnectionLost), // 1053

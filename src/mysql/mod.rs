@@ -1,5 +1,5 @@
 //! MySQL and MariaDB's words.
 
 mod begin;
-mod clause;
 mod classify;
+mod clause;

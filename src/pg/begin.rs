@@ -36,9 +36,10 @@ impl LockBackend for Pg {
     {
         const BEGIN: &str = "BEGIN; DECLARE row_lock_guard CURSOR FOR SELECT";
         match waiting {
-            Waiting::AtMost(time) => {
-                conn.batch_execute(&format!("{BEGIN}; SET LOCAL lock_timeout = {}", millis(time)))
-            }
+            Waiting::AtMost(time) => conn.batch_execute(&format!(
+                "{BEGIN}; SET LOCAL lock_timeout = {}",
+                millis(time)
+            )),
             _ => conn.batch_execute(BEGIN),
         }
     }
@@ -92,5 +93,7 @@ impl LockBackend for Pg {
 /// Whole milliseconds, rounded up: rounded down, the shortest times would be zero, which means
 /// for ever here.
 fn millis(time: Duration) -> i32 {
-    i32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(i32::MAX).max(1)
+    i32::try_from(time.as_micros().div_ceil(1000))
+        .unwrap_or(i32::MAX)
+        .max(1)
 }

@@ -1,5 +1,5 @@
 //! PostgreSQL's words.
 
 mod begin;
-mod clause;
 mod classify;
+mod clause;

@@ -61,7 +61,11 @@ where
     K: KeyValue<T::PrimaryKey, DB, Kind>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        let (open, close) = if K::IS_COMPOSITE { ("(", ")") } else { ("", "") };
+        let (open, close) = if K::IS_COMPOSITE {
+            ("(", ")")
+        } else {
+            ("", "")
+        };
         self.select.walk_ast(out.reborrow())?;
         out.push_sql(" WHERE ");
         out.push_sql(open);

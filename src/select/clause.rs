@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use diesel::query_builder::{AstPass, Query, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::RunQueryDsl;
 
@@ -182,16 +182,15 @@ impl<Q: Query, S, W, T> Query for LockingSelect<Q, S, W, T> {
 
 impl<Q, S, W, T, C> RunQueryDsl<C> for LockingSelect<Q, S, W, T> {}
 
-/// Walks a [`LockingSelect`]. The backends that have a clause call it from their
-/// `QueryFragment`; there is no blanket one, so that SQLite can't be sent a clause by mistake.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+/// Walks a [`LockingSelect`]. Each backend calls it from a `QueryFragment` of its own; there is no
+/// blanket one, so that what a backend does not have is refused where its `impl`s stand.
 pub(crate) fn walk_locking_select<'b, DB, Q, S, W, T>(
     select: &'b LockingSelect<Q, S, W, T>,
     mut out: AstPass<'_, 'b, DB>,
 ) -> QueryResult<()>
 where
     DB: LockBackend,
-    Q: diesel::query_builder::QueryFragment<DB>,
+    Q: QueryFragment<DB>,
     S: LockStrength<DB>,
     W: LockWait<DB>,
     T: LockTables<DB>,

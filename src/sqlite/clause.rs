@@ -5,7 +5,8 @@ use diesel::result::QueryResult;
 use diesel::sqlite::Sqlite;
 
 use crate::select::clause::{
-    Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect, NoWait, Timeout,
+    walk_locking_select, Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect,
+    NoWait, Timeout,
 };
 
 impl LockStrength<Sqlite> for ForUpdate {
@@ -22,6 +23,6 @@ where
     W: LockWait<Sqlite>,
 {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        self.query.walk_ast(out)
+        walk_locking_select(self, out)
     }
 }

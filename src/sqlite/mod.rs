@@ -1,5 +1,5 @@
 //! SQLite's words.
 
 mod begin;
-mod clause;
 mod classify;
+mod clause;

@@ -29,11 +29,17 @@ macro_rules! escape {
         });
         RowLock::for_update()
             .no_wait()
-            .with(&mut $db.connect(), accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+            .with(
+                &mut $db.connect(),
+                accounts::table.find(1),
+                |_, _: Locked<Account>| Ok::<_, LockError>(()),
+            )
             .expect("the row is free");
         RowLock::for_update()
             .outermost()
-            .with(conn, accounts::table.find(4), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+            .with(conn, accounts::table.find(4), |_, _: Locked<Account>| {
+                Ok::<_, LockError>(())
+            })
             .expect("the connection is usable");
         result
     }};

@@ -1,6 +1,12 @@
+//! One file per promise; each test is a law.
+
 mod support;
 
-mod fresh;
+mod bank;
 mod escaped;
+mod first_cause;
+mod fresh;
+mod nesting;
 mod panics;
+mod sqlite;
 mod swallowed;

@@ -14,7 +14,11 @@ macro_rules! assert_free {
     ($db:ident, $id:expr) => {
         RowLock::for_update()
             .no_wait()
-            .with(&mut $db.connect(), accounts::table.find($id), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+            .with(
+                &mut $db.connect(),
+                accounts::table.find($id),
+                |_, _: Locked<Account>| Ok::<_, LockError>(()),
+            )
             .expect("the row is free")
     };
 }

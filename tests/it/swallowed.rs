@@ -23,10 +23,14 @@ macro_rules! as_victim {
             let mut other = $db.connect();
             // The one that has changed more rows wins.
             other.batch_execute("BEGIN").unwrap();
-            other.batch_execute("UPDATE accounts SET owner = 'rival' WHERE id > 2").unwrap();
+            other
+                .batch_execute("UPDATE accounts SET owner = 'rival' WHERE id > 2")
+                .unwrap();
             conn.batch_execute(CHANGE_2).unwrap();
             let rival = scope.spawn(move || {
-                other.batch_execute("UPDATE accounts SET owner = 'rival' WHERE id <= 2").unwrap();
+                other
+                    .batch_execute("UPDATE accounts SET owner = 'rival' WHERE id <= 2")
+                    .unwrap();
                 other.batch_execute("ROLLBACK").unwrap();
             });
             $db.wait_for_waiters(1);
@@ -266,7 +270,10 @@ macro_rules! run_into_record_has_changed {
             .execute($conn)
             .unwrap_err();
         assert!(
-            matches!(LockError::from(error), LockError::SerializationFailure { .. }),
+            matches!(
+                LockError::from(error),
+                LockError::SerializationFailure { .. }
+            ),
             "not the error that this test is about"
         );
     };

@@ -9,6 +9,7 @@ pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
+pub(crate) mod probe;
 pub(crate) mod schema;
 
 /// Stamps each law for the backends that make its promise.

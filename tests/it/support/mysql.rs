@@ -19,7 +19,9 @@ impl Db {
     pub(crate) fn new(law: &str) -> Self {
         let name = database_name(law);
         server()
-            .batch_execute(&format!("DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name}"))
+            .batch_execute(&format!(
+                "DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name}"
+            ))
             .unwrap();
         let db = Self { name };
         db.connect().batch_execute(schema::TABLES).unwrap();
@@ -51,7 +53,9 @@ impl Db {
     pub(crate) fn wait_for_waiters(&self, number: i64) {
         // The server renews its list only when nobody has read it for 100 ms.
         let pause = Duration::from_millis(120);
-        wait_until("the server says who waits", pause, || self.waiters() == number);
+        wait_until("the server says who waits", pause, || {
+            self.waiters() == number
+        });
     }
 
     /// What a plain look at the balance shows from a fresh connection.

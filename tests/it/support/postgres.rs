@@ -19,19 +19,22 @@ impl Db {
     pub(crate) fn new(law: &str) -> Self {
         let name = database_name(law);
         server()
-            .batch_execute(&format!("DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}"))
+            .batch_execute(&format!(
+                "DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}"
+            ))
             .unwrap();
         let db = Self { name };
         db.connect().batch_execute(schema::TABLES).unwrap();
         db
     }
 
-    /// Every connection names its test, so that the server can be asked about them.
+    /// Every connection names its test, so that the server can be asked about them, and waits no
+    /// longer than that a test which is stuck fails.
     pub(crate) fn url(&self) -> String {
         let url = server_url("PG_URL");
         let sign = if url.contains('?') { '&' } else { '?' };
         let name = &self.name;
-        format!("{url}{sign}application_name={name}&options=-csearch_path%3D{name}")
+        format!("{url}{sign}application_name={name}&options=-csearch_path%3D{name}%20-clock_timeout%3D40s")
     }
 
     pub(crate) fn connect(&self) -> Conn {
@@ -50,7 +53,11 @@ impl Db {
     }
 
     pub(crate) fn wait_for_waiters(&self, number: i64) {
-        wait_until("the server says who waits", Duration::from_millis(5), || self.waiters() == number);
+        wait_until(
+            "the server says who waits",
+            Duration::from_millis(5),
+            || self.waiters() == number,
+        );
     }
 
     /// What a plain look at the balance shows from a fresh connection.

@@ -2,6 +2,7 @@
 //! SQL that the crate has no part in.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::dsl::sql;
@@ -24,7 +25,11 @@ pub(crate) fn statements_of<C: Connection>(conn: &mut C) -> Arc<Mutex<Vec<String
 }
 
 macro_rules! server_probes {
-    ($(($backend:ident, $session:literal, $cancel:literal, $kill:literal))+) => {$(
+    (
+    $backend:ident, session: $session:literal, timeout: $timeout:expr, cancel: $cancel:literal,
+    kill: $kill:literal, unusual: $unusual:literal,
+    survive: $survive:literal, brief: $brief:literal, slow: $slow:literal
+) => {
         impl super::$backend::Db {
             /// The ids of this table whose rows nobody holds, in order.
             pub(crate) fn free(&self, table: &str) -> Vec<i32> {
@@ -45,32 +50,69 @@ macro_rules! server_probes {
                     .collect()
             }
 
+            /// Sets what a locked call touches to values that are not the default.
+            pub(crate) const UNUSUAL: &str = $unusual;
+
+            /// Lets no statement of this session take long.
+            pub(crate) const BRIEF_STATEMENTS: &str = $brief;
+
+            /// A statement that takes long.
+            pub(crate) const SLOW_STATEMENT: &str = $slow;
+
+            /// Makes a session the one that survives a deadlock, as far as a setting can.
+            pub(crate) const SURVIVE: &str = $survive;
+
             /// By what name the server knows this connection.
             pub(crate) fn session(conn: &mut super::$backend::Conn) -> i32 {
                 sql::<Integer>($session).get_result(conn).unwrap()
             }
 
+            /// The statement that makes this session wait for a lock at most this long.
+            pub(crate) fn session_timeout(time: Duration) -> String {
+                $timeout(time)
+            }
+
             /// Cancels what the session does.
             pub(crate) fn cancel(&self, session: i32) {
-                self.connect().batch_execute(&format!($cancel, session)).unwrap();
+                self.connect()
+                    .batch_execute(&format!($cancel, session))
+                    .unwrap();
             }
 
             /// Ends the session.
             pub(crate) fn kill(&self, session: i32) {
-                self.connect().batch_execute(&format!($kill, session)).unwrap();
+                self.connect()
+                    .batch_execute(&format!($kill, session))
+                    .unwrap();
             }
         }
-    )+};
+    };
 }
 
 #[cfg(feature = "postgres")]
 server_probes! {
-    (postgres, "SELECT pg_backend_pid()", "SELECT pg_cancel_backend({})", "SELECT pg_terminate_backend({})")
+    postgres,
+    session: "SELECT pg_backend_pid()",
+    timeout: |time: Duration| format!("SET lock_timeout = {}", time.as_millis()),
+    cancel: "SELECT pg_cancel_backend({})",
+    kill: "SELECT pg_terminate_backend({})",
+    unusual: "SET lock_timeout = '7s'; SET statement_timeout = '70s'",
+    survive: "SET deadlock_timeout = '60s'",
+    brief: "SET statement_timeout = '200ms'",
+    slow: "SELECT pg_sleep(20)"
 }
 
 #[cfg(feature = "mysql")]
 server_probes! {
-    (mysql, "SELECT CAST(connection_id() AS INTEGER)", "KILL QUERY {}", "KILL CONNECTION {}")
+    mysql,
+    session: "SELECT CAST(connection_id() AS INTEGER)",
+    timeout: |time: Duration| format!("SET innodb_lock_wait_timeout = {}", time.as_secs().max(1)),
+    cancel: "KILL QUERY {}",
+    kill: "KILL CONNECTION {}",
+    unusual: "SET innodb_lock_wait_timeout = 7",
+    survive: "DO 1",
+    brief: "SET max_statement_time = 0.2",
+    slow: "UPDATE accounts SET owner = sleep(20)"
 }
 
 impl sqlite::Db {
@@ -85,4 +127,12 @@ impl sqlite::Db {
             Err(_) => Vec::new(),
         }
     }
+
+    /// The statement that makes this session wait for a lock at most this long.
+    pub(crate) fn session_timeout(time: Duration) -> String {
+        format!("PRAGMA busy_timeout = {}", time.as_millis())
+    }
+
+    /// Sets what a locked call touches to values that are not the default.
+    pub(crate) const UNUSUAL: &str = "PRAGMA busy_timeout = 7000; PRAGMA foreign_keys = OFF";
 }

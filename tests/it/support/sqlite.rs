@@ -60,7 +60,11 @@ impl Db {
     }
 
     pub(crate) fn wait_for_waiters(&self, number: i64) {
-        wait_until("they are in BEGIN IMMEDIATE", Duration::from_millis(1), || self.waiters() == number);
+        wait_until(
+            "they are in BEGIN IMMEDIATE",
+            Duration::from_millis(1),
+            || self.waiters() == number,
+        );
     }
 
     /// What a plain look at the balance shows from a fresh connection.

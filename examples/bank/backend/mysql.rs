@@ -1,0 +1,40 @@
+//! MySQL and MariaDB.
+
+#[path = "../operations.rs"]
+mod operations;
+
+use diesel::dsl::sql;
+use diesel::migration::Result as MigrationResult;
+use diesel::prelude::*;
+use diesel::sql_types::{Integer, Nullable};
+use diesel_migrations::{embed_migrations, EmbeddedMigrations, MigrationHarness};
+
+use crate::model::{accounts, NewAccount};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/mysql");
+
+type Conn = MysqlConnection;
+
+pub(super) fn connect(url: &str) -> ConnectionResult<Conn> {
+    Conn::establish(url)
+}
+
+/// Under a named lock, because MySQL commits every CREATE TABLE by itself. The lock is the
+/// server's, not the database's; it is free again when the connection is closed.
+fn migrate(conn: &mut Conn) -> MigrationResult<()> {
+    let locked = diesel::select(sql::<Nullable<Integer>>("GET_LOCK('bank_migrations', 60)"));
+    if locked.get_result::<Option<i32>>(conn)? != Some(1) {
+        return Err("another process has been at it for a minute".into());
+    }
+    conn.run_pending_migrations(MIGRATIONS)?;
+    diesel::select(sql::<Nullable<Integer>>("RELEASE_LOCK('bank_migrations')"))
+        .get_result::<Option<i32>>(conn)?;
+    Ok(())
+}
+
+fn insert_account(conn: &mut Conn, account: &NewAccount<'_>) -> QueryResult<i32> {
+    diesel::insert_into(accounts::table)
+        .values(account)
+        .execute(conn)?;
+    diesel::select(sql::<Integer>("CAST(LAST_INSERT_ID() AS SIGNED)")).get_result(conn)
+}

@@ -1,0 +1,117 @@
+//! The operations of the bank, where rows are locked.
+//!
+//! Each module of `backend/` includes this file with a connection type of its own as
+//! `super::Conn`. So it is written once, in plain Diesel, without a trait bound. In a program
+//! with a single database `Conn` would be that database's connection.
+#![allow(
+    elided_lifetimes_in_paths,
+    reason = "`Locked<Account>` reads better, and its lifetime can't be named anyway"
+)]
+
+use diesel::prelude::*;
+use diesel_row_lock::{with_row_lock, with_row_locks, Locked};
+
+use super::Conn;
+use crate::bank::Bank;
+use crate::error::BankError;
+use crate::model::{accounts, journal, Account, Books, Entry, NewAccount};
+
+impl Bank for Conn {
+    fn deposit(&mut self, id: i32, amount: i64) -> Result<i64, BankError> {
+        let row = accounts::table.find(id);
+        with_row_lock(self, row, |conn, mut account: Locked<Account>| {
+            let entry = account.deposit(amount)?;
+            save(conn, &account, &entry)
+        })
+    }
+
+    fn withdraw(&mut self, id: i32, amount: i64) -> Result<i64, BankError> {
+        let row = accounts::table.find(id);
+        with_row_lock(self, row, |conn, mut account: Locked<Account>| {
+            let entry = account.withdraw(amount)?;
+            save(conn, &account, &entry)
+        })
+    }
+
+    // Two transfers in opposite directions can't deadlock: `with_row_locks` locks the rows in the
+    // order of their keys, whatever order they are asked for in.
+    fn transfer(&mut self, from: i32, to: i32, amount: i64) -> Result<i64, BankError> {
+        with_row_locks(self, [from, to], |conn, pair: [Locked<Account>; 2]| {
+            let [mut from, mut to] = pair;
+            let (taken, paid) = (from.withdraw(amount)?, to.deposit(amount)?);
+            save(conn, &to, &paid)?;
+            save(conn, &from, &taken)
+        })
+    }
+
+    // The lock keeps bookings away between the reads of the account and of its journal.
+    fn books(&mut self, id: i32) -> Result<Books, BankError> {
+        let row = accounts::table.find(id);
+        with_row_lock(self, row, |conn, account: Locked<Account>| {
+            let entries = journal::table
+                .filter(journal::account_id.eq(id))
+                .select(Entry::as_select())
+                .order(journal::id)
+                .load(conn)?;
+            Ok(Books::of(&account, &entries))
+        })
+    }
+
+    // Nobody else can know of an account that is not committed: no lock.
+    fn open(&mut self, owner: &str, balance: i64) -> Result<i32, BankError> {
+        if balance < 0 {
+            return Err(BankError::NegativeOpeningBalance);
+        }
+        self.transaction(|conn| {
+            let id = super::insert_account(conn, &NewAccount { owner, balance })?;
+            diesel::insert_into(journal::table)
+                .values(Entry::opening(id, balance))
+                .execute(conn)?;
+            Ok(id)
+        })
+    }
+
+    // A single read needs no lock: it sees what is committed, which is old the moment it arrives.
+    fn balance(&mut self, id: i32) -> Result<i64, BankError> {
+        let account = accounts::table.find(id);
+        Ok(account.select(accounts::balance).first(self)?)
+    }
+
+    fn accounts(&mut self) -> Result<Vec<i32>, BankError> {
+        let ids = accounts::table.select(accounts::id);
+        Ok(ids.order(accounts::id).load(self)?)
+    }
+
+    fn deposit_by_hand(&mut self, id: i32, amount: i64) -> Result<i64, BankError> {
+        by_hand(self, id, |account| account.deposit(amount))
+    }
+
+    fn withdraw_by_hand(&mut self, id: i32, amount: i64) -> Result<i64, BankError> {
+        by_hand(self, id, |account| account.withdraw(amount))
+    }
+
+    fn migrate(&mut self) -> Result<(), BankError> {
+        super::migrate(self).map_err(|error| BankError::Migration(error.to_string()))
+    }
+}
+
+/// Writes the account and what happened to it; returns the new balance.
+fn save(conn: &mut Conn, account: &Account, entry: &Entry) -> Result<i64, BankError> {
+    let saved: Account = account.save_changes(conn)?;
+    diesel::insert_into(journal::table)
+        .values(entry)
+        .execute(conn)?;
+    Ok(saved.balance)
+}
+
+/// How not to do it: what others book between the read and the write is overwritten. That the
+/// write is a transaction does not help.
+fn by_hand(
+    conn: &mut Conn,
+    id: i32,
+    book: impl FnOnce(&mut Account) -> Result<Entry, BankError>,
+) -> Result<i64, BankError> {
+    let mut account: Account = accounts::table.find(id).first(conn)?;
+    let entry = book(&mut account)?;
+    conn.transaction(|conn| save(conn, &account, &entry))
+}

@@ -1,0 +1,226 @@
+//! [`Storm`]: many threads that book on one account at once.
+
+use std::num::NonZeroU16;
+use std::panic::resume_unwind;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use rand::Rng;
+
+use crate::backend;
+use crate::bank::Bank;
+use crate::cli::Strategy;
+use crate::error::BankError;
+use crate::report::{Report, Tally};
+
+/// How often the progress bars move.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What a thread waits between two bookings. Those who wait for SQLite's write lock only look from
+/// time to time; without a pause, whoever has just released it would take it again before them.
+const PAUSE: Duration = Duration::from_millis(1);
+
+pub(crate) struct Storm<'a> {
+    url: &'a str,
+    account: i32,
+    threads: NonZeroU16,
+    time: Duration,
+    strategy: Strategy,
+}
+
+/// The two kinds of threads. Depositors bring more than withdrawers take, so that there is always
+/// something to lose.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Depositor,
+    Withdrawer,
+}
+
+/// The `storm` command.
+pub(crate) fn command(storm: &Storm<'_>, bank: &mut dyn Bank) -> Result<ExitCode, BankError> {
+    let report = storm.run(bank)?;
+    let strategy = match storm.strategy {
+        Strategy::None => "without a lock",
+        Strategy::Row => "with `with_row_lock`",
+    };
+    println!(
+        "{} threads on account {}, {strategy}:",
+        storm.threads, storm.account
+    );
+    println!("{report}");
+    Ok(match storm.strategy {
+        Strategy::Row if !report.nothing_is_lost() => ExitCode::FAILURE,
+        Strategy::Row | Strategy::None => ExitCode::SUCCESS,
+    })
+}
+
+impl<'a> Storm<'a> {
+    pub(crate) fn new(
+        url: &'a str,
+        account: i32,
+        threads: NonZeroU16,
+        time: Duration,
+        strategy: Strategy,
+    ) -> Self {
+        Self {
+            url,
+            account,
+            threads,
+            time,
+            strategy,
+        }
+    }
+
+    /// Lets the threads loose for the time of the storm and counts the money before and after.
+    pub(crate) fn run(&self, bank: &mut dyn Bank) -> Result<Report, BankError> {
+        let before = bank.books(self.account)?;
+        let banks = (0..self.threads.get())
+            .map(|_| backend::connect(self.url))
+            .collect::<Result<Vec<_>, _>>()?;
+        let progress = Progress::new(self);
+        let over = AtomicBool::new(false);
+        let start = Instant::now();
+
+        let tally = scope(|scope| {
+            let workers: Vec<_> = banks
+                .into_iter()
+                .zip([Kind::Depositor, Kind::Withdrawer].into_iter().cycle())
+                .map(|(mut bank, kind)| {
+                    let (over, done) = (&over, progress.counter(kind));
+                    scope.spawn(move || self.work(bank.as_mut(), kind, over, done))
+                })
+                .collect();
+            // A worker that fails ends the storm.
+            while start.elapsed() < self.time && !over.load(Ordering::Relaxed) {
+                sleep(TICK.min(self.time.saturating_sub(start.elapsed())));
+                progress.show(start.elapsed());
+            }
+            over.store(true, Ordering::Relaxed);
+            let mut sum = Tally::default();
+            for worker in workers {
+                sum += worker.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            }
+            Ok::<_, BankError>(sum)
+        })?;
+
+        let time = start.elapsed();
+        progress.clear();
+        Ok(Report {
+            before,
+            after: bank.books(self.account)?,
+            tally,
+            time,
+        })
+    }
+
+    /// One thread: books until the storm is over.
+    fn work(
+        &self,
+        bank: &mut dyn Bank,
+        kind: Kind,
+        over: &AtomicBool,
+        done: &AtomicU64,
+    ) -> Result<Tally, BankError> {
+        let mut tally = Tally::default();
+        while !over.load(Ordering::Relaxed) {
+            match self.book(bank, kind) {
+                Ok(change) => {
+                    tally.bookings += 1;
+                    tally.net += change;
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) if error.is_refusal() => tally.refused += 1,
+                // Rolled back as a whole, so that nothing is booked twice.
+                Err(error) if error.is_transient() => tally.retries += 1,
+                Err(error) => {
+                    over.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            sleep(PAUSE);
+        }
+        Ok(tally)
+    }
+
+    /// One booking; returns by how much it changed the balance.
+    fn book(&self, bank: &mut dyn Bank, kind: Kind) -> Result<i64, BankError> {
+        let account = self.account;
+        match kind {
+            Kind::Depositor => {
+                let amount = rand::rng().random_range(1..=100);
+                match self.strategy {
+                    Strategy::None => bank.deposit_by_hand(account, amount)?,
+                    Strategy::Row => bank.deposit(account, amount)?,
+                };
+                Ok(amount)
+            }
+            Kind::Withdrawer => {
+                let amount = rand::rng().random_range(1..=50);
+                match self.strategy {
+                    Strategy::None => bank.withdraw_by_hand(account, amount)?,
+                    Strategy::Row => bank.withdraw(account, amount)?,
+                };
+                Ok(-amount)
+            }
+        }
+    }
+}
+
+/// A bar for each kind of threads on a terminal, one line on anything else.
+struct Progress {
+    bars: MultiProgress,
+    deposits: (ProgressBar, AtomicU64),
+    withdrawals: (ProgressBar, AtomicU64),
+}
+
+impl Progress {
+    fn new(storm: &Storm<'_>) -> Self {
+        let bars = MultiProgress::new();
+        if bars.is_hidden() {
+            eprintln!(
+                "{} threads book on account {} for {:.1} s",
+                storm.threads,
+                storm.account,
+                storm.time.as_secs_f64()
+            );
+        }
+        let length = u64::try_from(storm.time.as_millis()).unwrap_or(u64::MAX);
+        let style = ProgressStyle::with_template("  {prefix:<11} {bar:32} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = |prefix| {
+            let bar = ProgressBar::new(length).with_style(style.clone());
+            (bars.add(bar.with_prefix(prefix)), AtomicU64::new(0))
+        };
+        Self {
+            deposits: bar("deposits"),
+            withdrawals: bar("withdrawals"),
+            bars,
+        }
+    }
+
+    fn counter(&self, kind: Kind) -> &AtomicU64 {
+        match kind {
+            Kind::Depositor => &self.deposits.1,
+            Kind::Withdrawer => &self.withdrawals.1,
+        }
+    }
+
+    fn show(&self, elapsed: Duration) {
+        let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        for (bar, done) in [&self.deposits, &self.withdrawals] {
+            bar.set_message(done.load(Ordering::Relaxed).to_string());
+            bar.set_position(elapsed);
+        }
+    }
+
+    fn clear(&self) {
+        for (bar, _) in [&self.deposits, &self.withdrawals] {
+            bar.finish_and_clear();
+        }
+        // Nothing is left to draw; a terminal that does not take this away is no reason to fail.
+        let _ = self.bars.clear();
+    }
+}

@@ -1,0 +1,2 @@
+DROP TABLE IF EXISTS journal;
+DROP TABLE IF EXISTS accounts;

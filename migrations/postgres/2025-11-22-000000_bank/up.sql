@@ -1,0 +1,16 @@
+CREATE TABLE accounts (
+    id SERIAL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    balance BIGINT NOT NULL
+);
+
+CREATE TABLE journal (
+    id BIGSERIAL PRIMARY KEY,
+    account_id INTEGER NOT NULL REFERENCES accounts (id),
+    amount BIGINT NOT NULL,
+    balance_before BIGINT NOT NULL,
+    balance_after BIGINT NOT NULL,
+    created TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+
+CREATE INDEX journal_account_id ON journal (account_id, id);

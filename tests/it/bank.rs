@@ -1,0 +1,448 @@
+//! The example `bank`, run as its users run it: as processes.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::thread::scope;
+
+use tempfile::TempDir;
+
+#[cfg(feature = "mysql")]
+use self::server::mysql;
+#[cfg(feature = "postgres")]
+use self::server::postgres;
+
+/// Checks laws on an empty database of every backend.
+macro_rules! on_every_backend {
+    ($($law:ident)*) => {$(
+        mod $law {
+            #[test]
+            #[cfg(feature = "postgres")]
+            fn postgres() {
+                super::$law(&super::postgres());
+            }
+
+            #[test]
+            #[cfg(feature = "mysql")]
+            fn mysql() {
+                super::$law(&super::mysql());
+            }
+
+            #[test]
+            fn sqlite() {
+                super::$law(&super::sqlite());
+            }
+        }
+    )*};
+}
+
+on_every_backend! {
+    two_processes_storming_one_account_lose_nothing
+    two_processes_storming_without_a_lock_lose_money
+    an_error_is_one_line_and_changes_nothing
+    numbers_are_printed_alone
+    the_demonstration_loses_by_hand_and_nothing_with_the_lock
+    several_processes_may_run_the_first_migration_at_once
+}
+
+fn two_processes_storming_one_account_lose_nothing(bank: &Bank) {
+    let account = bank.number(&["open", "Ada", "--balance", "1000000"]);
+    let nets = bank.storm_twice(account, "row");
+    let there_is = bank.number(&["balance", &account.to_string()]);
+    // By what the threads were told, not by what the database says of itself.
+    assert_eq!(there_is, 1_000_000 + nets.iter().sum::<i64>());
+    let audit = bank.run(&["audit"]);
+    assert!(audit.status.success(), "{audit:?}");
+}
+
+fn two_processes_storming_without_a_lock_lose_money(bank: &Bank) {
+    // The twin of the test above: it shows that what that one looks for can be seen.
+    let lost = (0..5).any(|_| {
+        let account = bank.number(&["open", "Ada", "--balance", "1000000"]);
+        let nets = bank.storm_twice(account, "none");
+        let there_is = bank.number(&["balance", &account.to_string()]);
+        there_is != 1_000_000 + nets.iter().sum::<i64>()
+    });
+    assert!(lost, "five storms without a lock lost nothing");
+    let audit = bank.run(&["audit"]);
+    assert_eq!(audit.status.code(), Some(1), "{audit:?}");
+    assert!(stdout(&audit).contains("is broken"), "{audit:?}");
+}
+
+fn an_error_is_one_line_and_changes_nothing(bank: &Bank) {
+    let ada = bank
+        .number(&["open", "Ada", "--balance", "1000"])
+        .to_string();
+    let rich = bank
+        .number(&["open", "Grace", "--balance", &i64::MAX.to_string()])
+        .to_string();
+    let (ada, rich) = (ada.as_str(), rich.as_str());
+    let books = || {
+        (
+            bank.number(&["balance", ada]),
+            bank.number(&["balance", rich]),
+            bank.run(&["audit"]).stdout,
+        )
+    };
+    let before = books();
+    for (arguments, says) in [
+        (&["withdraw", ada, "1001"][..], "insufficient funds"),
+        (&["transfer", ada, rich, "1001"], "insufficient funds"),
+        (&["deposit", rich, "1"], "can't hold so much"),
+        (&["transfer", ada, rich, "1"], "can't hold so much"),
+        (&["transfer", ada, ada, "1"], "to itself"),
+        (&["deposit", ada, "0"], "must be positive"),
+        (&["deposit", ada, "-5"], "must be positive"),
+        (&["withdraw", ada, "-5"], "must be positive"),
+        (
+            &["withdraw", ada, "-9223372036854775808"],
+            "must be positive",
+        ),
+        (&["transfer", ada, rich, "-5"], "must be positive"),
+        (&["open", "Eve", "--balance", "-1"], "must not be negative"),
+        (&["deposit", "77", "1"], "unknown account"),
+        (&["withdraw", "77", "1"], "unknown account"),
+        (&["balance", "77"], "unknown account"),
+        (&["transfer", ada, "77", "1"], "unknown account 77"),
+        (&["transfer", "77", ada, "1"], "unknown account 77"),
+        (&["storm", "--account", "77"], "unknown account"),
+    ] {
+        assert_refused(&bank.run(arguments), says);
+    }
+    assert_eq!(books(), before);
+}
+
+fn numbers_are_printed_alone(bank: &Bank) {
+    let prints = |arguments: &[&str], line: &str| {
+        let output = bank.run(arguments);
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{output:?}"
+        );
+        assert_eq!(stdout(&output), format!("{line}\n"), "{arguments:?}");
+    };
+    prints(&["open", "Ada", "--balance", "1000"], "1");
+    prints(&["open", "Grace"], "2");
+    prints(&["deposit", "1", "5"], "1005");
+    prints(&["withdraw", "1", "10"], "995");
+    prints(&["transfer", "1", "2", "95"], "900");
+    prints(&["balance", "1"], "900");
+    prints(&["balance", "2"], "95");
+    prints(&["audit"], "2 accounts, 6 journal entries, 0 broken");
+}
+
+fn the_demonstration_loses_by_hand_and_nothing_with_the_lock(bank: &Bank) {
+    assert_demonstrates(&bank.run(&[]));
+}
+
+fn several_processes_may_run_the_first_migration_at_once(bank: &Bank) {
+    let mut ids = scope(|scope| {
+        let openings: Vec<_> = (0..6)
+            .map(|_| scope.spawn(|| bank.number(&["open", "Ada", "--balance", "7"])))
+            .collect();
+        openings
+            .into_iter()
+            .map(|opening| opening.join().expect("an id"))
+            .collect::<Vec<_>>()
+    });
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2, 3, 4, 5, 6]);
+    let audit = bank.run(&["audit"]);
+    assert_eq!(stdout(&audit), "6 accounts, 6 journal entries, 0 broken\n");
+}
+
+#[test]
+fn without_arguments_the_demonstration_needs_no_database_and_ignores_the_environment() {
+    let mut bank = Command::new(program());
+    let bank = bank.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing");
+    assert_demonstrates(&bank.output().expect("the example runs"));
+}
+
+#[test]
+fn the_database_comes_from_the_environment_or_is_a_file_in_the_current_folder() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let open = |environment: Option<&str>| {
+        let mut bank = Command::new(program());
+        bank.args(["open", "Ada"]).current_dir(folder.path());
+        match environment {
+            Some(url) => bank.env("DATABASE_URL", url),
+            None => bank.env_remove("DATABASE_URL"),
+        };
+        stdout(&bank.output().expect("the example runs"))
+    };
+    assert_eq!(open(None), "1\n");
+    assert!(folder.path().join("bank.db").exists());
+    assert_eq!(open(None), "2\n");
+    assert_eq!(open(Some("sqlite://other.db")), "1\n");
+    assert!(folder.path().join("other.db").exists());
+}
+
+#[test]
+fn a_database_that_cannot_be_opened_is_one_line() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let missing = format!("sqlite://{}/missing/bank.db", folder.path().display());
+    for (url, says) in [
+        ("oracle://bank", "unknown kind of database"),
+        ("bank.db", "unknown kind of database"),
+        ("", "unknown kind of database"),
+        ("sqlite://", "names no file"),
+        (&missing, "can't open the database"),
+        #[cfg(feature = "postgres")]
+        (
+            "postgresql://nobody@127.0.0.1:1/bank",
+            "can't open the database",
+        ),
+        #[cfg(not(feature = "postgres"))]
+        (
+            "postgresql://nobody@127.0.0.1:1/bank",
+            "--features postgres",
+        ),
+        #[cfg(feature = "mysql")]
+        ("mysql://nobody@127.0.0.1:1/bank", "can't open the database"),
+        #[cfg(not(feature = "mysql"))]
+        ("mysql://nobody@127.0.0.1:1/bank", "--features mysql"),
+    ] {
+        assert_refused(&run(url, &["open", "Ada"]), says);
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_exits_with_2() {
+    let bank = sqlite();
+    for arguments in [
+        &["deposit", "1", "much"][..],
+        &["deposit", "1", "99999999999999999999"],
+        &["deposit", "1"],
+        &["open", ""],
+        &["storm", "--threads", "0"],
+        &["storm", "--strategy", "hope"],
+        &["rob"],
+    ] {
+        let output = bank.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(stdout(&output).is_empty(), "{arguments:?}: {output:?}");
+        assert!(
+            stderr(&output).starts_with("error: "),
+            "{arguments:?}: {output:?}"
+        );
+    }
+}
+
+/// An empty database that is gone when this is dropped.
+struct Bank {
+    url: String,
+    /// Deletes the database.
+    _owner: Box<dyn Send + Sync>,
+}
+
+impl Bank {
+    fn run(&self, arguments: &[&str]) -> Output {
+        run(&self.url, arguments)
+    }
+
+    /// The number that a command prints.
+    fn number(&self, arguments: &[&str]) -> i64 {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        stdout(&output).trim_end().parse().expect("a number alone")
+    }
+
+    /// Two processes storm the account for two seconds; returns what each says it has booked.
+    fn storm_twice(&self, account: i64, strategy: &str) -> [i64; 2] {
+        let account = account.to_string();
+        let arguments = ["storm", "--threads", "3", "--seconds", "2"];
+        let arguments = [
+            &arguments[..],
+            &["--account", &account, "--strategy", strategy],
+        ]
+        .concat();
+        let storm = || {
+            let output = self.run(&arguments);
+            assert!(output.status.success(), "{output:?}");
+            let report = stdout(&output);
+            assert!(word(&report, "bookings") > 10, "too few to meet: {report}");
+            word(&report, "net")
+        };
+        scope(|scope| {
+            let other = scope.spawn(storm);
+            [storm(), other.join().expect("the other storm")]
+        })
+    }
+}
+
+fn sqlite() -> Bank {
+    let folder = TempDir::new().expect("a temporary folder");
+    Bank {
+        url: format!("sqlite://{}", folder.path().join("bank.db").display()),
+        _owner: Box::new(folder),
+    }
+}
+
+/// Databases on servers, which the environment names.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod server {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::{env, process};
+
+    use diesel::connection::{Connection, SimpleConnection};
+
+    use super::Bank;
+
+    #[cfg(feature = "postgres")]
+    pub(super) fn postgres() -> Bank {
+        // Not `template1`, where somebody else may be connected.
+        create::<diesel::PgConnection>("PG_URL", "TEMPLATE template0", "WITH (FORCE)")
+    }
+
+    #[cfg(feature = "mysql")]
+    pub(super) fn mysql() -> Bank {
+        create::<diesel::MysqlConnection>("MYSQL_URL", "", "")
+    }
+
+    struct Database {
+        drop: Box<dyn Fn() + Send + Sync>,
+    }
+
+    impl Drop for Database {
+        fn drop(&mut self) {
+            (self.drop)();
+        }
+    }
+
+    fn create<C: Connection>(variable: &str, how: &str, drop_how: &'static str) -> Bank {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let Ok(url) = env::var(variable) else {
+            panic!("{variable} must be the URL of a server on which databases can be created");
+        };
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bank_{}_{next}", process::id());
+        execute::<C>(&url, &format!("CREATE DATABASE {name} {how}"));
+        Bank {
+            url: in_database(&url, &name),
+            _owner: Box::new(Database {
+                drop: Box::new(move || {
+                    execute::<C>(&url, &format!("DROP DATABASE {name} {drop_how}"));
+                }),
+            }),
+        }
+    }
+
+    fn execute<C: Connection>(url: &str, sql: &str) {
+        let mut conn = C::establish(url).expect("the server answers");
+        SimpleConnection::batch_execute(&mut conn, sql).expect("may create and drop databases");
+    }
+
+    /// The URL with another database.
+    fn in_database(url: &str, name: &str) -> String {
+        let (address, options) = match url.split_once('?') {
+            Some((address, options)) => (address, format!("?{options}")),
+            None => (url, String::new()),
+        };
+        let start = address.find("://").expect("a URL with a scheme") + "://".len();
+        let end = address[start..]
+            .find('/')
+            .map_or(address.len(), |slash| start + slash);
+        format!("{}/{name}{options}", &address[..end])
+    }
+}
+
+fn run(url: &str, arguments: &[&str]) -> Output {
+    Command::new(program())
+        .args(["--database-url", url])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the example runs")
+}
+
+/// The example with the features of this test, built once.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        // …/target/debug/deps/it-0123456789abcdef
+        let test = env::current_exe().expect("the path of this test");
+        let profile_folder = test.ancestors().nth(2).expect("a folder for each profile");
+        let profile = profile_folder.file_name().and_then(|name| name.to_str());
+        let features = [
+            ("postgres", cfg!(feature = "postgres")),
+            ("mysql", cfg!(feature = "mysql")),
+            ("bundled-postgres", cfg!(feature = "bundled-postgres")),
+        ];
+        let features: Vec<_> = features
+            .iter()
+            .filter(|(_, on)| *on)
+            .map(|(name, _)| *name)
+            .collect();
+        let built = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--quiet",
+                "--example",
+                "bank",
+                "--features",
+                &features.join(","),
+            ])
+            .args([
+                "--profile",
+                profile.filter(|name| *name != "debug").unwrap_or("dev"),
+            ])
+            .arg("--target-dir")
+            .arg(profile_folder.parent().expect("the target folder"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .expect("cargo runs");
+        assert!(built.success(), "the example must build");
+        profile_folder
+            .join("examples")
+            .join(format!("bank{}", env::consts::EXE_SUFFIX))
+    })
+}
+
+fn assert_refused(output: &Output, says: &str) {
+    let said = stderr(output);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(said.lines().count(), 1, "{output:?}");
+    assert!(
+        said.starts_with("error: ") && said.contains(says),
+        "{says}: {output:?}"
+    );
+    assert!(output.stdout.is_empty(), "{output:?}");
+}
+
+fn assert_demonstrates(output: &Output) {
+    assert!(output.status.success(), "{output:?}");
+    let report = stdout(output);
+    let (by_hand, locked) = report
+        .split_once("2. With `with_row_lock`")
+        .expect("two halves");
+    assert!(word(by_hand, "lost") > 0, "{report}");
+    assert!(
+        word(by_hand, "expected") > word(by_hand, "there is"),
+        "{report}"
+    );
+    assert_eq!(word(locked, "lost"), 0, "{report}");
+    assert_eq!(
+        word(locked, "expected"),
+        word(locked, "there is"),
+        "{report}"
+    );
+    assert!(word(locked, "bookings") > 10, "{report}");
+}
+
+/// The number behind a label of a report.
+fn word(report: &str, label: &str) -> i64 {
+    let mut lines = report.lines().map(str::trim_start);
+    let line = lines.find_map(|line| line.strip_prefix(label));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    let number = number.unwrap_or_else(|| panic!("no `{label}` in {report}"));
+    number.parse().expect("a number")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}

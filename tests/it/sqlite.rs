@@ -1,0 +1,153 @@
+//! Promise 10: on SQLite a locked call holds the write lock of the database from its begin, and
+//! says so when it can't have it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, RowLock};
+
+use crate::support::laws;
+use crate::support::schema::{accounts, Account};
+
+laws! {
+    /// E15: its first write could fail at once, however long the timeout.
+    [sqlite] fn call_in_a_deferred_transaction_is_refused(db) {
+        let conn = &mut db.connect();
+        let result = conn.transaction(|conn| {
+            with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+        });
+        assert!(matches!(result, Err(LockError::AlreadyInTransaction { .. })), "{result:?}");
+        let result = conn.transaction(|conn| {
+            let _: Account = accounts::table.find(2).first(conn)?;
+            with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+        });
+        assert!(matches!(result, Err(LockError::AlreadyInTransaction { .. })), "{result:?}");
+    }
+
+    [sqlite] fn call_in_a_deferred_transaction_with_an_old_snapshot_is_refused_at_once(db) {
+        let conn = &mut db.connect();
+        let mut other = db.connect();
+        let result = conn.transaction(|conn| {
+            let _: Account = accounts::table.find(1).first(conn)?;
+            other.batch_execute("UPDATE accounts SET balance = 7 WHERE id = 1")?;
+            let began = Instant::now();
+            let inner = with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()));
+            assert!(began.elapsed() < Duration::from_secs(10), "it waited for the busy timeout");
+            inner
+        });
+        assert!(matches!(result, Err(LockError::AlreadyInTransaction { .. })), "{result:?}");
+    }
+
+    [sqlite] fn call_in_a_deferred_transaction_beside_a_writer_is_refused_at_once(db) {
+        let mut writer = db.connect();
+        writer.batch_execute("BEGIN IMMEDIATE").unwrap();
+        let began = Instant::now();
+        let result = db.connect().transaction(|conn| {
+            with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+        });
+        assert!(began.elapsed() < Duration::from_secs(10), "it waited for the busy timeout");
+        assert!(matches!(result, Err(LockError::AlreadyInTransaction { .. })), "{result:?}");
+    }
+
+    /// Twin: Diesel alone fails at its first write, and if that is swallowed says `Ok`.
+    [sqlite] fn twin_diesel_fails_at_the_first_write_of_a_deferred_transaction(db) {
+        let conn = &mut db.connect();
+        let mut other = db.connect();
+        let result = conn.transaction(|conn| {
+            let mut account: Account = accounts::table.find(1).first(conn)?;
+            other.batch_execute("UPDATE accounts SET balance = 7 WHERE id = 1")?;
+            account.balance += 1;
+            let began = Instant::now();
+            let write = account.save_changes::<Account>(conn);
+            assert!(began.elapsed() < Duration::from_secs(10));
+            assert!(matches!(LockError::from(write.unwrap_err()), LockError::Timeout { .. }));
+            QueryResult::Ok(())
+        });
+        assert!(result.is_ok());
+        assert_eq!(db.balance(1), 7);
+    }
+
+    [sqlite] fn call_in_an_immediate_transaction_is_a_savepoint(db) {
+        let conn = &mut db.connect();
+        let result = conn.immediate_transaction(|conn| {
+            with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+                account.balance += 1;
+                account.save_changes::<Account>(conn)
+            })
+        });
+        assert_eq!(result.unwrap().balance, 1_001);
+        assert_eq!(db.balance(1), 1_001);
+    }
+
+    [sqlite] fn call_in_a_deferred_transaction_that_has_written_is_a_savepoint(db) {
+        let conn = &mut db.connect();
+        let result = conn.transaction(|conn| {
+            conn.batch_execute("UPDATE accounts SET balance = 22 WHERE id = 2")?;
+            with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+                account.balance += 1;
+                account.save_changes::<Account>(conn)
+            })
+        });
+        assert_eq!(result.unwrap().balance, 1_001);
+    }
+
+    [sqlite] fn call_in_a_transaction_in_memory_is_a_savepoint(_db) {
+        let conn = &mut SqliteConnection::establish(":memory:").unwrap();
+        conn.batch_execute(crate::support::schema::TABLES).unwrap();
+        conn.begin_test_transaction().unwrap();
+        let balance = with_row_lock(conn, accounts::table.find(1), |_, account: Locked<Account>| {
+            Ok::<_, LockError>(account.balance)
+        });
+        assert_eq!(balance.unwrap(), 1_000);
+    }
+
+    /// L16: in rollback-journal mode a reader keeps the writer from committing.
+    [sqlite] fn commit_that_a_reader_blocks_is_a_timeout_and_nothing_is_applied(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute("PRAGMA journal_mode = DELETE; PRAGMA busy_timeout = 50").unwrap();
+        let mut reader = db.connect();
+        reader.batch_execute("BEGIN; SELECT * FROM accounts").unwrap();
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+            account.balance += 1;
+            account.save_changes::<Account>(conn).map_err(LockError::from)
+        });
+        let error = result.unwrap_err();
+        assert!(matches!(error, LockError::Timeout { .. }), "{error:?}");
+        assert_eq!(error.outcome(), Outcome::NotApplied);
+        reader.batch_execute("COMMIT").unwrap();
+        assert_eq!(db.balance(1), 1_000);
+        conn.immediate_transaction(|_| QueryResult::Ok(())).expect("the connection is usable");
+    }
+
+    /// E16.
+    [sqlite] fn second_writer_waits_for_the_first(db) {
+        thread::scope(|scope| {
+            let second = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
+                let second = scope.spawn(|| {
+                    with_row_lock(&mut db.connect(), accounts::table.find(2), |conn, mut account: Locked<Account>| {
+                        account.balance += 1;
+                        account.save_changes::<Account>(conn)
+                    })
+                });
+                db.wait_for_waiters(1);
+                conn.batch_execute("UPDATE accounts SET balance = 22 WHERE id = 2")?;
+                Ok::<_, LockError>(second)
+            });
+            assert_eq!(second.unwrap().join().unwrap().unwrap().balance, 23);
+        });
+    }
+
+    [sqlite] fn busy_without_a_timeout_is_typed(db) {
+        let mut writer = db.connect();
+        writer.batch_execute("BEGIN IMMEDIATE").unwrap();
+        let conn = &mut SqliteConnection::establish(&db.url()).unwrap();
+        let plain = with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()));
+        assert!(matches!(plain, Err(LockError::Timeout { .. })), "{plain:?}");
+        let no_wait = RowLock::for_update().no_wait().with(conn, accounts::table.find(1), |_, _: Locked<Account>| {
+            Ok::<_, LockError>(())
+        });
+        assert!(matches!(no_wait, Err(LockError::Busy { .. })), "{no_wait:?}");
+    }
+}
