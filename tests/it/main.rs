@@ -8,5 +8,6 @@ mod first_cause;
 mod fresh;
 mod nesting;
 mod panics;
+mod round_trips;
 mod sqlite;
 mod swallowed;

@@ -1,13 +1,17 @@
 //! What each strength lets others do while a row is held, asked from another connection.
 
 use std::thread;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, LockError, Locked, RowLock};
 
 use crate::support::laws;
+use crate::support::probe::statements_of;
 use crate::support::schema::{accounts, Account};
+
+const SHORT: Duration = Duration::from_millis(500);
 
 laws! {
     [postgres, mysql] fn for_update_holds_this_row_only(db) {
@@ -133,7 +137,11 @@ laws! {
                         ask!(db, 1, RowLock::for_no_key_update()),
                         ask!(db, 1, RowLock::for_update()),
                     ];
-                    let goes = beside.map(|asked| asked.is_ok());
+                    let goes = beside.map(|asked| match asked {
+                        Ok(()) => true,
+                        Err(LockError::Busy { .. }) => false,
+                        Err(other) => panic!("{other:?}"),
+                    });
                     let expected = [$key_share, $share, $no_key_update, $update];
                     assert_eq!(goes, expected, "beside {}", stringify!($held));
                 })
@@ -151,6 +159,16 @@ laws! {
             let mut other = db.connect();
             other.batch_execute("SET lock_timeout = '5s'").unwrap();
             other.batch_execute("INSERT INTO entries VALUES (1, 1, 50)").unwrap();
+        });
+    }
+
+    /// Hibernate's testLockUpdateFkTarget.
+    [postgres] fn child_is_moved_beside_for_no_key_update(db) {
+        let mut other = db.connect();
+        other.batch_execute("INSERT INTO entries VALUES (1, 2, 50)").unwrap();
+        while_held!(db, 1, RowLock::for_no_key_update(), {
+            other.batch_execute("SET lock_timeout = '5s'").unwrap();
+            other.batch_execute("UPDATE entries SET account_id = 1 WHERE id = 1").unwrap();
         });
     }
 
@@ -190,6 +208,43 @@ laws! {
                 Ok::<_, LockError>(())
             })
             .unwrap();
+    }
+
+    [postgres] fn statement_carries_the_clause_of_postgresql(db) {
+        let conn = &mut db.connect();
+        assert_clause!(conn, RowLock::for_update(), "FOR UPDATE");
+        assert_clause!(conn, RowLock::for_no_key_update(), "FOR NO KEY UPDATE");
+        assert_clause!(conn, RowLock::for_share(), "FOR SHARE");
+        assert_clause!(conn, RowLock::for_key_share(), "FOR KEY SHARE");
+        assert_clause!(conn, RowLock::for_update().no_wait(), "FOR UPDATE NOWAIT");
+        assert_clause!(conn, RowLock::for_no_key_update().no_wait(), "FOR NO KEY UPDATE NOWAIT");
+        assert_clause!(conn, RowLock::for_share().skip_locked(), "FOR SHARE SKIP LOCKED");
+        assert_clause!(conn, RowLock::for_update().timeout(SHORT), "FOR UPDATE");
+        assert_clause!(conn, RowLock::for_update().timeout(Duration::ZERO), "FOR UPDATE NOWAIT");
+        assert_clause!(conn, RowLock::for_update().of(accounts::table), r#"FOR UPDATE OF "accounts""#);
+        let all = RowLock::for_key_share().of(accounts::table).skip_locked();
+        assert_clause!(conn, all, r#"FOR KEY SHARE OF "accounts" SKIP LOCKED"#);
+    }
+
+    /// E20, E21.
+    [mysql] fn statement_carries_the_clause_of_mariadb(db) {
+        let conn = &mut db.connect();
+        assert_clause!(conn, RowLock::for_update(), "FOR UPDATE");
+        assert_clause!(conn, RowLock::for_share(), "LOCK IN SHARE MODE");
+        assert_clause!(conn, RowLock::for_update().no_wait(), "FOR UPDATE NOWAIT");
+        assert_clause!(conn, RowLock::for_update().skip_locked(), "FOR UPDATE SKIP LOCKED");
+        assert_clause!(conn, RowLock::for_update().timeout(SHORT), "FOR UPDATE /*M! WAIT 1 */");
+        assert_clause!(conn, RowLock::for_update().timeout(3 * SHORT), "FOR UPDATE /*M! WAIT 2 */");
+        assert_clause!(conn, RowLock::for_update().timeout(Duration::ZERO), "FOR UPDATE NOWAIT");
+        let share = "/*M! LOCK IN SHARE MODE */ /*!80001 FOR SHARE */";
+        assert_clause!(conn, RowLock::for_share().no_wait(), &format!("{share} NOWAIT"));
+    }
+
+    [sqlite] fn statement_carries_no_clause_on_sqlite(db) {
+        let conn = &mut db.connect();
+        assert_clause!(conn, RowLock::for_update(), "");
+        assert_clause!(conn, RowLock::for_update().no_wait(), "");
+        assert_clause!(conn, RowLock::for_update().timeout(SHORT), "");
     }
 
     [postgres, mysql] fn limit_holds_the_slice_only(db) {
@@ -237,6 +292,23 @@ macro_rules! assert_busy {
     };
 }
 pub(crate) use assert_busy;
+
+/// Behind the key of the row stands `$clause`, and nothing else.
+macro_rules! assert_clause {
+    ($conn:ident, $lock:expr, $clause:expr) => {
+        let statements = statements_of($conn);
+        $lock
+            .with($conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+            .unwrap();
+        let statements = statements.lock().unwrap();
+        let select = statements.iter().find(|sql| sql.contains("WHERE")).expect("no SELECT");
+        let (select, _) = select.split_once("-- binds").expect("no binds");
+        let (_, behind_where) = select.split_once("WHERE").expect("no WHERE");
+        let (_, clause) = behind_where.split_once(['$', '?']).expect("no key");
+        assert_eq!(clause.trim_start_matches(['1', ')']).trim(), $clause);
+    };
+}
+use assert_clause;
 
 /// `$sql`, run from another connection, waits by the server's word while account `$id` is held,
 /// and gets through after it.

@@ -11,6 +11,8 @@ pub(crate) mod sqlite;
 
 pub(crate) mod probe;
 pub(crate) mod schema;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) mod wire;
 
 /// Stamps each law for the backends that make its promise.
 ///
@@ -69,6 +71,14 @@ fn server_url(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set: run `cargo xtask test`, which starts the servers")
     })
+}
+
+/// The `host:port` of a URL.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn server_of(url: &str) -> String {
+    let (_, rest) = url.split_once("//").expect("a URL");
+    let authority = rest.split('/').next().unwrap_or(rest);
+    authority.rsplit('@').next().unwrap_or(authority).to_owned()
 }
 
 /// Asks again and again until the answer is yes. A wait without end is a failure that says what

@@ -7,7 +7,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
-use super::{database_name, schema, server_url, wait_until};
+use super::{database_name, schema, server_of, server_url, wait_until};
 
 pub(crate) type Conn = MysqlConnection;
 
@@ -32,6 +32,16 @@ impl Db {
         let url = server_url("MYSQL_URL");
         let (server, _) = url.rsplit_once('/').expect("MYSQL_URL names a database");
         format!("{server}/{}", self.name)
+    }
+
+    /// The `host:port` of the server.
+    pub(crate) fn server(&self) -> String {
+        server_of(&self.url())
+    }
+
+    /// The URL with another `host:port`.
+    pub(crate) fn url_at(&self, address: &str) -> String {
+        self.url().replacen(&self.server(), address, 1)
     }
 
     pub(crate) fn connect(&self) -> Conn {

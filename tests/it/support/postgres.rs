@@ -7,7 +7,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
-use super::{database_name, schema, server_url, wait_until};
+use super::{database_name, schema, server_of, server_url, wait_until};
 
 pub(crate) type Conn = PgConnection;
 
@@ -35,6 +35,16 @@ impl Db {
         let sign = if url.contains('?') { '&' } else { '?' };
         let name = &self.name;
         format!("{url}{sign}application_name={name}&options=-csearch_path%3D{name}%20-clock_timeout%3D40s")
+    }
+
+    /// The `host:port` of the server.
+    pub(crate) fn server(&self) -> String {
+        server_of(&self.url())
+    }
+
+    /// The URL with another `host:port`.
+    pub(crate) fn url_at(&self, address: &str) -> String {
+        self.url().replacen(&self.server(), address, 1)
     }
 
     pub(crate) fn connect(&self) -> Conn {

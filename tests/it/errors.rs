@@ -1,0 +1,423 @@
+//! Promise 6: each error of a server, provoked for real, comes out as the variant that says what it
+//! means. A failed assertion shows the server's own words.
+
+use std::thread;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, Outcome, RowLock};
+
+use crate::strengths::while_held;
+use crate::support::laws;
+use crate::support::schema::{accounts, Account};
+
+const CHANGE_1: &str = "UPDATE accounts SET balance = 11 WHERE id = 1";
+const CHANGE_2: &str = "UPDATE accounts SET balance = 22 WHERE id = 2";
+
+laws! {
+    [postgres, mysql, sqlite] fn no_wait_on_a_held_row_is_busy(db) {
+        let conn = &mut db.connect();
+        while_held!(db, 1, RowLock::for_update(), {
+            let result = RowLock::for_update().no_wait().with(conn, accounts::table.find(1), nothing);
+            assert_error!(result, Busy, NotApplied, transient, contention);
+        });
+        assert_usable!(db, conn);
+    }
+
+    [postgres, mysql, sqlite] fn wait_longer_than_the_session_allows_is_a_timeout(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute(&Db::session_timeout(Duration::from_millis(50))).unwrap();
+        while_held!(db, 1, RowLock::for_update(), {
+            let result = with_row_lock(conn, accounts::table.find(1), nothing);
+            assert_error!(result, Timeout, NotApplied, transient, contention);
+        });
+        assert_usable!(db, conn);
+    }
+
+    /// Also from a statement of the closure, where the crate sees it only by `?`.
+    [postgres, mysql] fn wait_inside_of_the_closure_is_a_timeout(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute(&Db::session_timeout(Duration::from_millis(50))).unwrap();
+        while_held!(db, 1, RowLock::for_update(), {
+            let result = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
+                conn.batch_execute(CHANGE_2)?;
+                conn.batch_execute(CHANGE_1)?;
+                Ok::<_, LockError>(())
+            });
+            assert_error!(result, Timeout, NotApplied, transient, contention);
+        });
+        assert_eq!(db.balance(2), 1_000);
+        assert_usable!(db, conn);
+    }
+
+    /// PostgreSQL's timeouts, Rails' QueryCanceled: whichever limit is reached, it is named.
+    [postgres] fn timeout_of_the_lock_and_of_the_statement_are_told_apart(db) {
+        let conn = &mut db.connect();
+        while_held!(db, 1, RowLock::for_update(), {
+            conn.batch_execute("SET lock_timeout = '30s'; SET statement_timeout = '50ms'").unwrap();
+            let result = with_row_lock(conn, accounts::table.find(1), nothing);
+            assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
+            conn.batch_execute("SET lock_timeout = '50ms'; SET statement_timeout = '30s'").unwrap();
+            let result = with_row_lock(conn, accounts::table.find(1), nothing);
+            assert_error!(result, Timeout, NotApplied, transient, contention);
+            conn.batch_execute("SET statement_timeout = '50ms'").unwrap();
+            let patient = RowLock::for_update().timeout(Duration::from_secs(30));
+            let result = patient.with(conn, accounts::table.find(1), nothing);
+            assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
+        });
+        conn.batch_execute("SET statement_timeout = 0").unwrap();
+        assert_usable!(db, conn);
+    }
+
+    [mysql] fn timeout_of_the_statement_is_no_timeout_of_the_lock(db) {
+        let conn = &mut db.connect();
+        while_held!(db, 1, RowLock::for_update(), {
+            conn.batch_execute("SET max_statement_time = 0.2").unwrap();
+            let result = with_row_lock(conn, accounts::table.find(1), nothing);
+            assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
+        });
+        conn.batch_execute("SET max_statement_time = 0").unwrap();
+        assert_usable!(db, conn);
+    }
+
+    [postgres, mysql] fn slow_statement_of_the_closure_is_a_statement_timeout(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute(Db::BRIEF_STATEMENTS).unwrap();
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            conn.batch_execute(CHANGE_1)?;
+            diesel::sql_query(Db::SLOW_STATEMENT).execute(conn)?;
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
+        assert_eq!(db.balance(1), 1_000);
+        assert_usable!(db, conn);
+    }
+
+    /// Rails' Deadlocked, Ecto's: one of the two wins, and both connections go on.
+    [postgres, mysql] fn crosswise_locks_are_a_deadlock_of_one(db) {
+        let (mut first, mut second) = (db.connect(), db.connect());
+        let results = thread::scope(|scope| {
+            let mut rival = None;
+            let mine = with_row_lock(&mut first, accounts::table.find(1), |conn, _: Locked<Account>| {
+                conn.batch_execute(CHANGE_1)?;
+                rival = Some(scope.spawn(|| {
+                    with_row_lock(&mut second, accounts::table.find(2), |conn, _: Locked<Account>| {
+                        conn.batch_execute(CHANGE_2)?;
+                        with_row_lock(conn, accounts::table.find(1), nothing)
+                    })
+                }));
+                db.wait_for_waiters(1);
+                with_row_lock(conn, accounts::table.find(2), nothing)
+            });
+            [mine, rival.unwrap().join().unwrap()]
+        });
+        let changed = [db.balance(1) == 11, db.balance(2) == 22];
+        assert_eq!(changed, [results[0].is_ok(), results[1].is_ok()], "{results:?}");
+        assert!(results.iter().any(Result::is_ok), "{results:?}");
+        for result in results.into_iter().filter(Result::is_err) {
+            assert_error!(result, Deadlock, NotApplied, transient, contention);
+        }
+        assert_usable!(db, &mut first);
+        assert_usable!(db, &mut second);
+    }
+
+    /// PostgreSQL's deadlock-simple: two who share a row both want it alone.
+    [postgres, mysql] fn two_upgrades_are_a_deadlock_of_one(db) {
+        let upgrade = |conn: &mut Conn, before: &dyn Fn()| {
+            RowLock::for_share().with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+                before();
+                with_row_lock(conn, accounts::table.find(1), nothing)
+            })
+        };
+        let (mut first, mut second) = (db.connect(), db.connect());
+        let results = thread::scope(|scope| {
+            let rival = std::cell::Cell::new(None);
+            let second = &mut second;
+            let spawn = std::cell::Cell::new(Some(move || scope.spawn(move || upgrade(second, &|| ()))));
+            let mine = upgrade(&mut first, &|| {
+                rival.set(spawn.take().map(|spawn| spawn()));
+                db.wait_for_waiters(1);
+            });
+            [mine, rival.take().unwrap().join().unwrap()]
+        });
+        assert!(results.iter().any(Result::is_ok), "{results:?}");
+        let result = results.into_iter().find(Result::is_err).expect("no deadlock");
+        assert_error!(result, Deadlock, NotApplied, transient, contention);
+        assert_usable!(db, &mut first);
+        assert_usable!(db, &mut second);
+    }
+
+    [postgres] fn row_changed_since_the_snapshot_is_a_serialization_failure(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ").unwrap();
+        let result = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
+            db.connect().batch_execute(CHANGE_1)?;
+            with_row_lock(conn, accounts::table.find(1), nothing)
+        });
+        assert_error!(result, SerializationFailure, NotApplied, transient, no_contention);
+        assert_usable!(db, conn);
+    }
+
+    /// Rails: also through a savepoint, in a transaction of Diesel's, which can then be run again.
+    [postgres] fn serialization_failure_in_a_transaction_of_diesel_is_recoverable(db) {
+        let conn = &mut db.connect();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let result = conn.build_transaction().repeatable_read().run(|conn| {
+                let _snapshot: i64 = accounts::table.find(2).select(accounts::balance).first(conn)?;
+                if attempts == 1 {
+                    db.connect().batch_execute(CHANGE_1)?;
+                }
+                with_row_lock(conn, accounts::table.find(1), |_, account: Locked<Account>| {
+                    Ok::<_, LockError>(account.balance)
+                })
+            });
+            match result {
+                Ok(balance) => break assert_eq!((balance, attempts), (11, 2)),
+                Err(LockError::SerializationFailure { .. }) if attempts == 1 => {}
+                Err(other) => panic!("attempt {attempts}: {other:?}"),
+            }
+        }
+    }
+
+    [postgres] fn row_changed_while_waiting_is_a_serialization_failure(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ").unwrap();
+        let result = thread::scope(|scope| {
+            let waiter = with_row_lock(&mut db.connect(), accounts::table.find(1), |holder, _: Locked<Account>| {
+                let waiter = scope.spawn(|| with_row_lock(conn, accounts::table.find(1), nothing));
+                db.wait_for_waiters(1);
+                holder.batch_execute(CHANGE_1)?;
+                Ok::<_, LockError>(waiter)
+            });
+            waiter.unwrap().join().unwrap()
+        });
+        assert_error!(result, SerializationFailure, NotApplied, transient, no_contention);
+        assert_usable!(db, conn);
+    }
+
+    /// E5.
+    [mysql] fn error_1020_is_a_serialization_failure(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute("SET SESSION innodb_snapshot_isolation = ON").unwrap();
+        let result = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
+            conn.batch_execute(CHANGE_2)?;
+            let _snapshot: i64 = accounts::table.find(3).select(accounts::balance).first(conn)?;
+            db.connect().batch_execute(CHANGE_1)?;
+            with_row_lock(conn, accounts::table.find(1), nothing)
+        });
+        assert_error!(result, SerializationFailure, NotApplied, transient, no_contention);
+        assert_eq!(db.balance(2), 1_000);
+        assert_usable!(db, conn);
+    }
+
+    [postgres, mysql] fn cancelled_wait_is_cancelled(db) {
+        let conn = &mut db.connect();
+        let session = Db::session(conn);
+        let result = interrupted_wait!(db, conn, db.cancel(session));
+        assert_error!(result, Cancelled, NotApplied, lasting, no_contention);
+        assert_usable!(db, conn);
+    }
+
+    [postgres, mysql] fn connection_killed_while_waiting_is_lost(db) {
+        let conn = &mut db.connect();
+        let session = Db::session(conn);
+        let result = interrupted_wait!(db, conn, db.kill(session));
+        assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
+    }
+
+    [postgres, mysql] fn connection_killed_inside_of_the_closure_is_lost(db) {
+        let conn = &mut db.connect();
+        let session = Db::session(conn);
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+            account.balance = 11;
+            account.save_changes::<Account>(conn)?;
+            db.kill(session);
+            account.save_changes::<Account>(conn)?;
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
+        assert_eq!(db.balance(1), 1_000);
+        assert_eq!(db.free("accounts"), [1, 2, 3, 4]);
+    }
+
+    [postgres, mysql] fn connection_killed_before_the_call_is_lost(db) {
+        let conn = &mut db.connect();
+        db.kill(Db::session(conn));
+        let result = with_row_lock(conn, accounts::table.find(1), nothing);
+        assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
+    }
+
+    /// E23: the closure did not notice, so the first to notice is COMMIT, and it can't know.
+    [postgres, mysql] fn connection_killed_before_commit_is_in_doubt(db) {
+        let conn = &mut db.connect();
+        let session = Db::session(conn);
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+            account.balance = 11;
+            account.save_changes::<Account>(conn)?;
+            db.kill(session);
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, CommitUnknown, InDoubt, lasting, no_contention);
+        assert_eq!(db.balance(1), 1_000, "this time it is known from outside");
+    }
+
+    /// T6: the server has answered, so nothing is in doubt.
+    [postgres, sqlite] fn constraint_that_fails_at_commit_is_the_error(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute(
+            "CREATE TABLE notes (id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL \
+             REFERENCES accounts (id) DEFERRABLE INITIALLY DEFERRED)",
+        )
+        .unwrap();
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            conn.batch_execute(CHANGE_1)?;
+            conn.batch_execute("INSERT INTO notes VALUES (1, 77)")?;
+            Ok::<_, LockError>(())
+        });
+        assert_foreign_key_violation!(result);
+        assert_error!(result, Database, NotApplied, lasting, no_contention);
+        assert_eq!(db.balance(1), 1_000);
+        assert_usable!(db, conn);
+    }
+
+    /// L16: without WAL a reader keeps COMMIT out.
+    [sqlite] fn commit_kept_out_by_a_reader_is_a_timeout(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute("PRAGMA journal_mode = DELETE; PRAGMA busy_timeout = 50").unwrap();
+        let mut reader = db.connect();
+        let result = reader.transaction(|reader| {
+            let _: i64 = accounts::table.find(1).select(accounts::balance).first(reader)?;
+            QueryResult::Ok(with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+                account.balance = 11;
+                account.save_changes::<Account>(conn)?;
+                Ok::<_, LockError>(())
+            }))
+        });
+        assert_error!(result.unwrap(), Timeout, NotApplied, transient, contention);
+        assert_eq!(db.balance(1), 1_000);
+        assert_usable!(db, conn);
+    }
+
+    [postgres] fn read_only_transaction_is_an_error_of_diesel(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute("SET default_transaction_read_only = on").unwrap();
+        let result = with_row_lock(conn, accounts::table.find(1), nothing);
+        let read_only = matches!(
+            result,
+            Err(LockError::Database(DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)))
+        );
+        assert!(read_only, "{result:?}");
+        assert_error!(result, Database, NotApplied, lasting, no_contention);
+        conn.batch_execute("SET default_transaction_read_only = off").unwrap();
+        assert_usable!(db, conn);
+    }
+
+    [mysql] fn write_in_a_read_only_transaction_is_an_error_of_diesel(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute("SET SESSION TRANSACTION READ ONLY").unwrap();
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            conn.batch_execute(CHANGE_1)?;
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, Database, NotApplied, lasting, no_contention);
+        conn.batch_execute("SET SESSION TRANSACTION READ WRITE").unwrap();
+        assert_usable!(db, conn);
+    }
+
+    [sqlite] fn write_in_a_read_only_database_is_an_error_of_diesel(db) {
+        let conn = &mut Conn::establish(&format!("file:{}?mode=ro", db.url())).unwrap();
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            conn.batch_execute(CHANGE_1)?;
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, Database, NotApplied, lasting, no_contention);
+        assert_eq!(accounts::table.count().get_result(conn), Ok(4_i64), "the connection is usable");
+    }
+
+    [postgres, mysql, sqlite] fn unknown_table_is_an_error_of_diesel(db) {
+        let conn = &mut db.connect();
+        let query = crate::session::nowhere::table.find(1);
+        let result = with_row_lock(conn, query, |_, _: Locked<(i32,)>| Ok::<_, LockError>(()));
+        assert_error!(result, Database, NotApplied, lasting, no_contention);
+        assert_usable!(db, conn);
+    }
+
+    [postgres, mysql, sqlite] fn violated_constraint_is_an_error_of_diesel(db) {
+        let conn = &mut db.connect();
+        let result = with_row_locks(conn, [1, 2], |conn, [mut first, _]: [Locked<Account>; 2]| {
+            conn.batch_execute(CHANGE_2)?;
+            first.balance = -2_000_000;
+            first.save_changes::<Account>(conn)?;
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, Database, NotApplied, lasting, no_contention);
+        assert_eq!((db.balance(1), db.balance(2)), (1_000, 1_000));
+        assert_usable!(db, conn);
+    }
+}
+
+fn nothing<C>(_: &mut C, _: Locked<'_, Account>) -> Result<(), LockError> {
+    Ok(())
+}
+
+/// The variant of the error, what became of the work, and whether to try again. Shows the server's
+/// own words.
+macro_rules! assert_error {
+    ($result:expr, $variant:ident, $outcome:ident, $transient:ident, $contention:ident) => {
+        let result = $result;
+        let Err(error) = &result else { panic!("{result:?}") };
+        let seen = (
+            matches!(error, LockError::$variant { .. }),
+            error.outcome(),
+            if error.is_transient() { "transient" } else { "lasting" },
+            if error.is_contention() { "contention" } else { "no_contention" },
+        );
+        let expected = (true, Outcome::$outcome, stringify!($transient), stringify!($contention));
+        assert_eq!(seen, expected, "not {}: {error:?}", stringify!($variant));
+    };
+}
+use assert_error;
+
+/// No transaction is open, and locked calls and plain statements work.
+macro_rules! assert_usable {
+    ($db:ident, $conn:expr) => {
+        let conn: &mut Conn = $conn;
+        with_row_lock(conn, accounts::table.find(4), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+            .expect("a locked call fails");
+        let balance = $db.balance(4) + 1;
+        conn.batch_execute(&format!("UPDATE accounts SET balance = {balance} WHERE id = 4"))
+            .expect("a plain statement fails");
+        assert_eq!($db.balance(4), balance, "a transaction is still open");
+    };
+}
+use assert_usable;
+
+macro_rules! assert_foreign_key_violation {
+    ($result:expr) => {
+        let violated = matches!(
+            &$result,
+            Err(LockError::Database(DieselError::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)))
+        );
+        assert!(violated, "{:?}", $result);
+    };
+}
+use assert_foreign_key_violation;
+
+/// The result of a call that waits for account 1 when `$interrupt` happens.
+macro_rules! interrupted_wait {
+    ($db:ident, $conn:ident, $interrupt:expr) => {
+        thread::scope(|scope| {
+            while_held!($db, 1, RowLock::for_update(), {
+                let waiter = scope.spawn(|| with_row_lock($conn, accounts::table.find(1), nothing));
+                $db.wait_for_waiters(1);
+                $interrupt;
+                waiter.join().unwrap()
+            })
+        })
+    };
+}
+use interrupted_wait;
