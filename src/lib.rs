@@ -1,4 +1,94 @@
-//! Pessimistic row locking for Diesel.
+//! Pessimistic row locking for Diesel: lock a row, read it fresh, change it, commit, and know how
+//! it ended. On PostgreSQL, MySQL, MariaDB and SQLite.
+//!
+//! ```
+//! # include!("doctest_setup.rs");
+//! use diesel_row_lock::{with_row_locks, LockError, Locked};
+//!
+//! #[derive(Debug, thiserror::Error)]
+//! enum BankError {
+//!     #[error("insufficient funds")]
+//!     InsufficientFunds,
+//!     #[error(transparent)]
+//!     Lock(#[from] LockError),
+//!     #[error(transparent)]
+//!     Database(#[from] diesel::result::Error),
+//! }
+//!
+//! # /*
+//! fn transfer(conn: &mut PgConnection, from: i32, to: i32, amount: i64) -> Result<(), BankError> {
+//! # */
+//! # fn transfer(conn: &mut SqliteConnection, from: i32, to: i32, amount: i64) -> Result<(), BankError> {
+//!     with_row_locks(conn, [from, to], |conn, [mut from, mut to]: [Locked<Account>; 2]| {
+//!         if from.balance < amount {
+//!             return Err(BankError::InsufficientFunds);
+//!         }
+//!         from.balance -= amount;
+//!         to.balance += amount;
+//!         from.save_changes::<Account>(conn)?;
+//!         to.save_changes::<Account>(conn)?;
+//!         Ok(())
+//!     })
+//! }
+//! #
+//! # fn main() -> Result<(), BankError> {
+//! #     let conn = &mut establish_connection();
+//! #     transfer(conn, 1, 2, 300)?;
+//! #     assert!(matches!(transfer(conn, 1, 2, 5_000), Err(BankError::InsufficientFunds)));
+//! #     Ok(())
+//! # }
+//! ```
+//!
+//! Executed SQL on PostgreSQL, each line one round trip:
+//!
+//! ```sql
+//! BEGIN; DECLARE row_lock_guard CURSOR FOR SELECT
+//! SELECT … FROM accounts WHERE accounts.id IN ($1, $2) ORDER BY accounts.id FOR UPDATE
+//! UPDATE accounts SET … WHERE accounts.id = $1 RETURNING …
+//! UPDATE accounts SET … WHERE accounts.id = $1 RETURNING …
+//! CLOSE row_lock_guard; COMMIT
+//! ```
+//!
+//! # Which call do I need?
+//!
+//! | you want to | call |
+//! |---|---|
+//! | change one row | [`with_row_lock`] |
+//! | change some rows of a table, by primary key | [`with_row_locks`], [`RowLock::with_many`] |
+//! | change all rows of a query | [`RowLock::with_all`] |
+//! | claim jobs that nobody else works on | [`RowLock::skip_locked`] and [`RowLock::with_all`] |
+//! | fail at once, or soon, if somebody else is at it | [`RowLock::no_wait`], [`RowLock::timeout`] |
+//! | refresh a model that you already have, under the lock | [`row_of`] |
+//! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
+//!
+//! # What is guaranteed
+//!
+//! - **Fresh.** The model is what the locking statement itself returned, not what an earlier read, or
+//!   the transaction's snapshot, says.
+//! - **`Ok` means committed**, or inside an open transaction, released into it. A closure that
+//!   swallows an error after which the server rolled back, or that ends the transaction itself, gets
+//!   an error ([`LockError::Aborted`], [`LockError::Escaped`]).
+//! - **`Err` says what happened**: [`LockError::outcome`].
+//! - **A panic unlocks** before it leaves the call.
+//! - **The first cause wins.** Troubles that follow from an error don't replace it.
+//! - **Nothing leaks into the session**: timeouts and `autocommit` are what they were.
+//! - **No extra round trips** over `conn.transaction` with `for_update` by hand.
+//!
+//! # What is not
+//!
+//! - What a closure has committed itself can't be taken back.
+//! - A lock holds off those who lock or write. A plain `SELECT` goes on reading the last committed row.
+//! - SQLite has no row locks. There a locked call holds the write lock of the whole database
+//!   (`BEGIN IMMEDIATE`); readers go on.
+//! - Inside an open transaction the lock lasts until that one ends.
+//!
+//! # Crate features
+//!
+//! No backend is on by default.
+//!
+//! - **`postgres`**, **`mysql`**, **`sqlite`**: the backend of that name, linked to the system's client
+//!   library, as Diesel's features of the same names.
+//! - **`bundled-postgres`**, **`bundled-sqlite`**: the same with a client library built from source.
 
 #![warn(
     elided_lifetimes_in_paths,

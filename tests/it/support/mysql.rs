@@ -1,5 +1,7 @@
 //! A database of its own on the MySQL or MariaDB server at `MYSQL_URL`.
 
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -49,7 +51,13 @@ impl Db {
     }
 
     /// How many connections of this test wait for a lock, by the server's word.
+    ///
+    /// The server renews its list only when nobody has read it for 100 ms, so the tests of this
+    /// process take turns.
     pub(crate) fn waiters(&self) -> i64 {
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        thread::park_timeout(Duration::from_millis(120));
         sql::<BigInt>(&format!(
             "SELECT count(*) FROM information_schema.innodb_trx t \
              JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
@@ -61,9 +69,7 @@ impl Db {
     }
 
     pub(crate) fn wait_for_waiters(&self, number: i64) {
-        // The server renews its list only when nobody has read it for 100 ms.
-        let pause = Duration::from_millis(120);
-        wait_until("the server says who waits", pause, || {
+        wait_until("the server says who waits", Duration::ZERO, || {
             self.waiters() == number
         });
     }

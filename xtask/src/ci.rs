@@ -1,0 +1,61 @@
+//! `cargo xtask ci`: the tests and all other checks.
+
+use anyhow::Result;
+
+use crate::report::Steps;
+use crate::step::{self, cargo, Step};
+use crate::test;
+
+/// Each feature alone, and each pair of databases: code must not need another one's imports.
+const FEATURES: [&str; 9] = [
+    "",
+    "postgres",
+    "mysql",
+    "sqlite",
+    "bundled-postgres",
+    "bundled-sqlite",
+    "postgres,mysql",
+    "postgres,sqlite",
+    "mysql,sqlite",
+];
+
+/// Says whether all is well.
+pub(crate) fn run(with_tests: bool) -> Result<bool> {
+    let tested = !with_tests || test::run(&[])?;
+    let steps = checks()?;
+    let clean = steps.iter().filter(|step| step.succeeded).count();
+    print!("\n{}", Steps(&steps));
+    if !tested {
+        println!("the tests have FAILED, see above");
+    }
+    println!("{clean} of {} checks are clean", steps.len());
+    Ok(tested && clean == steps.len())
+}
+
+fn checks() -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    let mut check = |name: &str, arguments: &str| -> Result<()> {
+        let mut command = cargo(arguments.split(' '));
+        command.env("RUSTDOCFLAGS", "-Dwarnings");
+        steps.push(step::run(name, &mut command)?);
+        Ok(())
+    };
+    check("format", "fmt --all -- --check")?;
+    check(
+        "clippy",
+        "clippy --workspace --all-targets --all-features -- -Dwarnings",
+    )?;
+    for features in FEATURES {
+        check(
+            &format!("clippy, features [{features}]"),
+            &format!("clippy --lib --no-default-features --features={features} -- -Dwarnings"),
+        )?;
+    }
+    check("docs", "doc --no-deps --all-features")?;
+    check("benches", "bench --all-features --no-run")?;
+    check(
+        "package",
+        "publish --dry-run --allow-dirty --package diesel-row-lock",
+    )?;
+    Ok(steps)
+}

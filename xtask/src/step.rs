@@ -1,0 +1,84 @@
+//! One command of a run: shown while it runs, timed, and its tests counted.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use std::{env, io, thread};
+
+use anyhow::Result;
+
+use crate::count::Counter;
+use crate::interrupt::{self, Foreground};
+
+/// Tests of locks hang when they fail badly, and a hung one must not hold the servers for ever.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// A step that has ended.
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) succeeded: bool,
+    pub(crate) duration: Duration,
+    pub(crate) tests: Counter,
+}
+
+/// Cargo in the workspace's root.
+pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.args(arguments);
+    // `cargo run` tells where this package is.
+    if let Some(package) = env::var_os("CARGO_MANIFEST_DIR") {
+        command.current_dir(PathBuf::from(package).join(".."));
+    }
+    command
+}
+
+/// Runs a command to its end. That it fails is no error here: the next step is to run, too.
+pub(crate) fn run(name: &str, command: &mut Command) -> Result<Step> {
+    println!("\n==> {name}");
+    let start = Instant::now();
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = Foreground::spawn_group(command)?;
+    let (ended, end) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        let too_late = end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+        if too_late {
+            interrupt::end_foreground();
+        }
+        too_late
+    });
+    let tests = show(&mut child)?;
+    let status = child.wait()?;
+    drop(ended);
+    if watch.join().unwrap_or_default() {
+        println!("==> {name} took longer than {LIMIT:?}");
+    }
+    interrupt::check()?;
+    if !status.success() {
+        println!("==> {name} failed: {status}");
+    }
+    Ok(Step {
+        name: name.to_owned(),
+        succeeded: status.success(),
+        duration: start.elapsed(),
+        tests,
+    })
+}
+
+/// Passes on what a command prints and counts the tests in it.
+fn show(child: &mut Foreground) -> Result<Counter> {
+    let mut tests = Counter::default();
+    if let Some(stdout) = child.stdout() {
+        let mut stdout = BufReader::new(stdout);
+        let mut line = Vec::new();
+        while stdout.read_until(b'\n', &mut line)? > 0 {
+            io::stdout().write_all(&line)?;
+            tests.line(String::from_utf8_lossy(&line).trim_end());
+            line.clear();
+        }
+    }
+    tests.end();
+    Ok(tests)
+}
