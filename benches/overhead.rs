@@ -8,6 +8,9 @@
 //! The two strategies take turns, one call each, so that both see the same machine; each
 //! measurement counts the time of its own calls only. The ratio of the medians is printed last.
 
+// A program: its report goes to the terminal.
+#![allow(clippy::print_stdout)]
+
 use std::time::{Duration, Instant};
 
 use criterion::{Bencher, Criterion};
@@ -56,7 +59,6 @@ macro_rules! deposit {
             .execute($conn)
     };
 }
-use deposit;
 
 #[cfg(feature = "postgres")]
 mod postgres {
@@ -107,10 +109,20 @@ fn compare<C>(
     let mut by_hand_times = Vec::new();
     let mut locked_times = Vec::new();
     group.bench_function("by_hand", |bencher| {
-        take_turns(bencher, conn, (by_hand, &mut by_hand_times), (locked, &mut locked_times));
+        take_turns(
+            bencher,
+            conn,
+            (by_hand, &mut by_hand_times),
+            (locked, &mut locked_times),
+        );
     });
     group.bench_function("with_row_lock", |bencher| {
-        take_turns(bencher, conn, (locked, &mut locked_times), (by_hand, &mut by_hand_times));
+        take_turns(
+            bencher,
+            conn,
+            (locked, &mut locked_times),
+            (by_hand, &mut by_hand_times),
+        );
     });
     group.finish();
     let (by_hand, locked) = (median(&mut by_hand_times), median(&mut locked_times));
@@ -176,7 +188,8 @@ fn main() {
         .and_then(|()| conn.batch_execute(TABLE))
         .expect("the table");
         postgres::compare("postgres", &mut conn, &mut criterion);
-        conn.batch_execute("DROP SCHEMA row_lock_bench CASCADE").expect("cleaned up");
+        conn.batch_execute("DROP SCHEMA row_lock_bench CASCADE")
+            .expect("cleaned up");
     }
 
     #[cfg(feature = "mysql")]
@@ -189,7 +202,8 @@ fn main() {
         .and_then(|()| conn.batch_execute(TABLE))
         .expect("the table");
         mysql::compare("mysql", &mut conn, &mut criterion);
-        conn.batch_execute("DROP DATABASE row_lock_bench").expect("cleaned up");
+        conn.batch_execute("DROP DATABASE row_lock_bench")
+            .expect("cleaned up");
     }
 
     criterion.final_summary();

@@ -18,12 +18,30 @@ struct Account {
 
 #[allow(dead_code)]
 fn establish_connection() -> SqliteConnection {
+    let mut conn = connect(":memory:");
+    create_accounts(&mut conn);
+    conn
+}
+
+#[allow(dead_code)]
+fn establish_two_connections(folder: &std::path::Path) -> (SqliteConnection, SqliteConnection) {
+    let file = folder.join("bank.db").display().to_string();
+    let mut conn = connect(&file);
+    create_accounts(&mut conn);
+    (conn, connect(&file))
+}
+
+#[allow(dead_code)]
+fn connect(url: &str) -> SqliteConnection {
+    SqliteConnection::establish(url).expect("SQLite")
+}
+
+#[allow(dead_code)]
+fn create_accounts(conn: &mut SqliteConnection) {
     use diesel::connection::SimpleConnection;
-    let mut conn = SqliteConnection::establish(":memory:").expect("SQLite in memory");
     conn.batch_execute(
         "CREATE TABLE accounts (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, balance BIGINT NOT NULL);
          INSERT INTO accounts VALUES (1, 'Ada', 1000), (2, 'Grace', 500);",
     )
     .expect("two accounts");
-    conn
 }

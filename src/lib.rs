@@ -124,3 +124,20 @@ pub use self::error::{LockError, Outcome};
 pub use self::locked::Locked;
 #[doc(inline)]
 pub use self::row_lock::{row_of, with_row_lock, with_row_locks, RowLock};
+
+/// The types behind the options of [`RowLock`], for naming one: `RowLock<ForUpdate, Timeout>`.
+pub mod options {
+    pub use crate::select::clause::{
+        Block, EveryTable, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate, NoWait, Of,
+        SkipLocked, Timeout,
+    };
+}
+
+/// The traits and statements in the bounds of this crate's functions, for writing generic code
+/// around them.
+pub mod bounds {
+    pub use crate::backend::LockBackend;
+    pub use crate::select::by_key::SelectByKeys;
+    pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
+    pub use crate::select::key::{KeyValue, KeyedBy};
+}

@@ -133,7 +133,10 @@ fn wait_setting(waiting: Waiting, level: &str) -> String {
 }
 
 fn wait_setting_back(level: &str) -> String {
-    format!(" /*!50700 , innodb_lock_wait_timeout = @row_lock_wait_{level} */")
+    format!(
+        " /*!50700 , innodb_lock_wait_timeout = \
+         COALESCE(@row_lock_wait_{level}, @@innodb_lock_wait_timeout) */"
+    )
 }
 
 /// The session's settings as they were before [`LockBackend::begin`]. Only behind a `COMMIT` or

@@ -3,3 +3,6 @@
 pub(crate) mod by_key;
 pub(crate) mod clause;
 pub(crate) mod key;
+
+#[cfg(test)]
+mod sql_text;

@@ -1,0 +1,243 @@
+//! [`RowLock`]: the strength and the options.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::select::clause::{
+    Block, EveryTable, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate, NoWait, Of, SkipLocked,
+    Timeout,
+};
+
+/// How to lock: how strong, and how long to wait.
+///
+/// It begins with the strength ([`for_update`](Self::for_update) and its weaker sisters), goes on
+/// with options, and ends in [`with`](Self::with) (one row), [`with_many`](Self::with_many) (rows
+/// by primary key) or [`with_all`](Self::with_all) (all rows of a query). It is `Copy` and may be a
+/// constant. What a backend does not have does not compile there.
+///
+/// | | PostgreSQL | MySQL | MariaDB | SQLite |
+/// |---|---|---|---|---|
+/// | `for_update` | yes | yes | yes | the whole database |
+/// | `for_share` | yes | yes | yes | |
+/// | `for_no_key_update`, `for_key_share` | yes | | | |
+/// | `no_wait` | yes | 8.0 | yes | yes |
+/// | `skip_locked` | yes | 8.0 | 10.6 | |
+/// | `timeout` | 1 ms | 1 s | 1 s | 1 ms |
+/// | `of` | yes | 8.0 | `Unsupported` | |
+///
+/// # Example
+///
+/// A queue of jobs, from which each worker claims what no other holds:
+///
+/// ```no_run
+/// # #[cfg(feature = "postgres")] mod with_server {
+/// # use diesel::prelude::*;
+/// use diesel_row_lock::{LockError, Locked, RowLock};
+///
+/// # diesel::table! { jobs { id -> Integer, done -> Bool } }
+/// # #[derive(Queryable)] struct Job { id: i32, done: bool }
+/// # fn work(_: &Job) {}
+/// # fn run(conn: &mut PgConnection) -> Result<(), LockError> {
+/// let open_jobs = jobs::table.filter(jobs::done.eq(false)).order(jobs::id).limit(10);
+/// RowLock::for_update().skip_locked().with_all(conn, open_jobs, |conn, claimed: Vec<Locked<Job>>| {
+///     for job in &claimed {
+///         work(job);
+///         diesel::update(jobs::table.find(job.id)).set(jobs::done.eq(true)).execute(conn)?;
+///     }
+///     Ok::<_, LockError>(())
+/// })
+/// # }
+/// # }
+/// # fn main() {}
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a `RowLock` locks nothing until `with`, `with_many` or `with_all`"]
+pub struct RowLock<S, W = Block, T = EveryTable> {
+    pub(super) strength: PhantomData<S>,
+    pub(super) wait: W,
+    pub(super) tables: T,
+    pub(super) outermost: bool,
+}
+
+impl<S> RowLock<S> {
+    const fn new() -> Self {
+        Self {
+            strength: PhantomData,
+            wait: Block,
+            tables: EveryTable,
+            outermost: false,
+        }
+    }
+}
+
+impl RowLock<ForUpdate> {
+    /// `FOR UPDATE`: nobody else can lock, change or delete the row. On SQLite, the write lock of
+    /// the whole database (`BEGIN IMMEDIATE`).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use diesel_row_lock::options::{ForUpdate, Timeout};
+    /// use diesel_row_lock::RowLock;
+    ///
+    /// const PATIENT: RowLock<ForUpdate, Timeout> =
+    ///     RowLock::for_update().timeout(Duration::from_secs(10)).outermost();
+    /// # let _ = PATIENT;
+    /// ```
+    pub const fn for_update() -> Self {
+        Self::new()
+    }
+}
+
+impl RowLock<ForNoKeyUpdate> {
+    /// `FOR NO KEY UPDATE`: as `FOR UPDATE`, but rows that reference this one by a foreign key can
+    /// still be inserted. Right for every change that leaves the key alone. Only PostgreSQL.
+    pub const fn for_no_key_update() -> Self {
+        Self::new()
+    }
+}
+
+impl RowLock<ForShare> {
+    /// `FOR SHARE`: others may hold the same lock, nobody can change or delete the row. Not
+    /// available on SQLite. On MariaDB it reads `LOCK IN SHARE MODE`.
+    pub const fn for_share() -> Self {
+        Self::new()
+    }
+}
+
+impl RowLock<ForKeyShare> {
+    /// `FOR KEY SHARE`: others may change the row, but not delete it nor change its key. Only
+    /// PostgreSQL.
+    pub const fn for_key_share() -> Self {
+        Self::new()
+    }
+}
+
+impl<S, T: Copy> RowLock<S, Block, T> {
+    const fn wait<W>(self, wait: W) -> RowLock<S, W, T> {
+        RowLock {
+            strength: self.strength,
+            wait,
+            tables: self.tables,
+            outermost: self.outermost,
+        }
+    }
+
+    /// Fail with [`LockError::Busy`] instead of waiting: `NOWAIT`; on SQLite a `busy_timeout` of
+    /// zero, for the `BEGIN` only.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # include!("doctest_setup.rs");
+    /// use diesel_row_lock::{LockError, Locked, RowLock};
+    ///
+    /// # fn main() {
+    /// # let folder = tempfile::tempdir().expect("a folder");
+    /// # let (conn, somebody_else) = &mut establish_two_connections(folder.path());
+    /// # use diesel::connection::SimpleConnection;
+    /// # somebody_else.batch_execute("BEGIN IMMEDIATE").expect("the lock");
+    /// // Somebody else holds the lock.
+    /// let result = RowLock::for_update().no_wait().with(
+    ///     conn,
+    ///     accounts::table.find(1),
+    ///     |_, account: Locked<Account>| Ok::<_, LockError>(account.balance),
+    /// );
+    /// assert!(matches!(result, Err(LockError::Busy { .. })));
+    /// # }
+    /// ```
+    pub const fn no_wait(self) -> RowLock<S, NoWait, T> {
+        self.wait(NoWait)
+    }
+
+    /// Leave out the rows that somebody else holds: `SKIP LOCKED`. Not available on SQLite.
+    ///
+    /// A single row that is skipped is [`LockError::NotFound`].
+    pub const fn skip_locked(self) -> RowLock<S, SkipLocked, T> {
+        self.wait(SkipLocked)
+    }
+
+    /// Wait for the lock at most this long, then fail with [`LockError::Timeout`].
+    ///
+    /// Zero is [`no_wait`](Self::no_wait) everywhere. Rounded up to whole milliseconds on
+    /// PostgreSQL and SQLite, to whole seconds on MySQL and MariaDB; longer than the server can
+    /// count is as long as it can.
+    ///
+    /// PostgreSQL: `SET LOCAL lock_timeout`, in the round trip of the `BEGIN`; it applies to all
+    /// lock waits of the transaction, as do MySQL's `innodb_lock_wait_timeout` (untested) but
+    /// neither MariaDB's `WAIT n` nor SQLite's `busy_timeout`, which is set for the `BEGIN` only.
+    /// After the call the session's settings are what they were.
+    ///
+    /// The time is for one wait. A transaction that waits for several rows waits so long for each.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # include!("doctest_setup.rs");
+    /// use std::time::Duration;
+    /// use diesel_row_lock::{LockError, Locked, RowLock};
+    ///
+    /// # fn main() {
+    /// # let folder = tempfile::tempdir().expect("a folder");
+    /// # let (conn, somebody_else) = &mut establish_two_connections(folder.path());
+    /// # use diesel::connection::SimpleConnection;
+    /// # somebody_else.batch_execute("BEGIN IMMEDIATE").expect("the lock");
+    /// // Somebody else holds the lock, and does not let go.
+    /// let result = RowLock::for_update().timeout(Duration::from_millis(20)).with(
+    ///     conn,
+    ///     accounts::table.find(1),
+    ///     |_, account: Locked<Account>| Ok::<_, LockError>(account.balance),
+    /// );
+    /// assert!(matches!(result, Err(LockError::Timeout { .. })));
+    /// # }
+    /// ```
+    pub const fn timeout(self, time: Duration) -> RowLock<S, Timeout, T> {
+        self.wait(Timeout(time))
+    }
+}
+
+impl<S, W: Copy> RowLock<S, W, EveryTable> {
+    /// Lock only the rows of this table of a join: `FOR UPDATE OF table`.
+    ///
+    /// On PostgreSQL and MySQL. MariaDB has no such thing; there the call returns
+    /// [`LockError::Unsupported`]. Not available on SQLite.
+    pub const fn of<T>(self, table: T) -> RowLock<S, W, Of<T>> {
+        RowLock {
+            strength: self.strength,
+            wait: self.wait,
+            tables: Of(table),
+            outermost: self.outermost,
+        }
+    }
+}
+
+impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
+    /// Refuse to run inside an open transaction ([`LockError::AlreadyInTransaction`]), where the
+    /// lock would last longer than the call and `Ok` would not mean committed.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # include!("doctest_setup.rs");
+    /// use diesel_row_lock::{LockError, Locked, RowLock};
+    ///
+    /// # fn main() {
+    /// # let conn = &mut establish_connection();
+    /// let result = conn.transaction(|conn| {
+    ///     RowLock::for_update().outermost().with(
+    ///         conn,
+    ///         accounts::table.find(1),
+    ///         |_, account: Locked<Account>| Ok::<_, LockError>(account.balance),
+    ///     )
+    /// });
+    /// assert!(matches!(result, Err(LockError::AlreadyInTransaction { .. })));
+    /// # }
+    /// ```
+    pub const fn outermost(self) -> Self {
+        Self {
+            outermost: true,
+            ..self
+        }
+    }
+}
