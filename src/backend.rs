@@ -163,20 +163,17 @@ pub trait LockBackend: Backend {
 
 /// The error of a statement that ran while locks were acquired or the transaction committed.
 pub(crate) fn classify<B: LockBackend>(error: DieselError, waiting: Waiting) -> LockError {
-    match error {
-        DieselError::DatabaseError(..) => {
-            look_up(error, waiting, &[B::MESSAGES], &[B::classify_untranslated])
-        }
-        other => other.into(),
+    match look_up(&error, &[B::MESSAGES], &[B::classify_untranslated]) {
+        Some(cause) => cause.into_error(error, waiting),
+        None => error.into(),
     }
 }
 
-/// The error of a statement of which not even the backend is known. The messages of all backends
-/// that are compiled in come first: no error is found in two of them with two meanings.
-pub(crate) fn classify_any(error: DieselError) -> LockError {
+/// What an error means of which not even the backend is known. The messages of all backends that
+/// are compiled in come first: no error is found in two of them with two meanings.
+pub(crate) fn cause_of(error: &DieselError) -> Option<Cause> {
     look_up(
         error,
-        Waiting::Session,
         &[
             #[cfg(feature = "postgres")]
             diesel::pg::Pg::MESSAGES,
@@ -198,25 +195,18 @@ type Messages = &'static [(&'static str, Cause)];
 type Untranslated = fn(&DatabaseErrorKind, &dyn DatabaseErrorInformation) -> Option<Cause>;
 
 fn look_up(
-    error: DieselError,
-    waiting: Waiting,
+    error: &DieselError,
     messages: &[Messages],
     untranslated: &[Untranslated],
-) -> LockError {
-    let DieselError::DatabaseError(kind, info) = &error else {
-        return LockError::Database(error);
+) -> Option<Cause> {
+    let DieselError::DatabaseError(kind, info) = error else {
+        return None;
     };
-    let by_message = || {
-        let mut rows = messages.iter().copied().flatten();
-        rows.find(|(start, _)| info.message().starts_with(start))
-            .map(|&(_, cause)| cause)
-    };
-    let cause = match kind {
-        DatabaseErrorKind::ClosedConnection => Some(Cause::ConnectionLost),
-        kind => by_message().or_else(|| untranslated.iter().find_map(|ask| ask(kind, &**info))),
-    };
-    match cause {
-        Some(cause) => cause.into_error(error, waiting),
-        None => LockError::Database(error),
+    if matches!(kind, DatabaseErrorKind::ClosedConnection) {
+        return Some(Cause::ConnectionLost);
     }
+    let mut rows = messages.iter().copied().flatten();
+    rows.find(|(start, _)| info.message().starts_with(start))
+        .map(|&(_, cause)| cause)
+        .or_else(|| untranslated.iter().find_map(|ask| ask(kind, &**info)))
 }

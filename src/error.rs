@@ -3,7 +3,7 @@
 use diesel::result::Error as DieselError;
 use thiserror::Error;
 
-use crate::backend::classify_any;
+use crate::backend::{cause_of, Cause, Waiting};
 
 /// Why a locked call did not end in `Ok`, and what that means for the work.
 ///
@@ -230,16 +230,33 @@ impl From<DieselError> for LockError {
                 Ok(error) => *error,
                 Err(inner) => Self::Database(DieselError::QueryBuilderError(inner)),
             },
-            error => classify_any(error),
+            error => match cause_of(&error) {
+                Some(cause) => cause.into_error(error, Waiting::Session),
+                None => Self::Database(error),
+            },
         }
     }
 }
 
-/// The error of Diesel behind it where there is one and it tells the whole story; otherwise the
-/// `LockError` itself in [`QueryBuilderError`](DieselError::QueryBuilderError), from where
-/// `LockError::from` takes it out again.
+/// The error of Diesel behind it where that one tells the whole story, so that code which matches
+/// on Diesel's errors goes on working; otherwise the `LockError` itself in
+/// [`QueryBuilderError`](DieselError::QueryBuilderError). Either way `LockError::from` brings it
+/// back as what it was.
 impl From<LockError> for DieselError {
     fn from(error: LockError) -> Self {
+        let told = match &error {
+            LockError::Timeout { source } => Some((source, Some(Cause::Timeout))),
+            LockError::Deadlock { source } => Some((source, Some(Cause::Deadlock))),
+            LockError::SerializationFailure { source } => {
+                Some((source, Some(Cause::SerializationFailure)))
+            }
+            LockError::StatementTimeout { source } => Some((source, Some(Cause::StatementTimeout))),
+            LockError::Cancelled { source } => Some((source, Some(Cause::Cancelled))),
+            LockError::ConnectionLost { source } => Some((source, Some(Cause::ConnectionLost))),
+            LockError::Database(source) => Some((source, None)),
+            _ => None,
+        }
+        .is_some_and(|(source, cause)| cause_of(source) == cause);
         match error {
             LockError::NotFound { key: None } => Self::NotFound,
             LockError::Timeout { source }
@@ -248,7 +265,11 @@ impl From<LockError> for DieselError {
             | LockError::StatementTimeout { source }
             | LockError::Cancelled { source }
             | LockError::ConnectionLost { source }
-            | LockError::Database(source) => source,
+            | LockError::Database(source)
+                if told =>
+            {
+                source
+            }
             other => Self::QueryBuilderError(Box::new(other)),
         }
     }

@@ -79,7 +79,8 @@
 //! - What a closure has committed itself can't be taken back.
 //! - A lock holds off those who lock or write. A plain `SELECT` goes on reading the last committed row.
 //! - SQLite has no row locks. There a locked call holds the write lock of the whole database
-//!   (`BEGIN IMMEDIATE`); readers go on.
+//!   (`BEGIN IMMEDIATE`); readers go on. A database that was opened read-only can't be locked at all;
+//!   SQLite then says nothing until the first write.
 //! - Inside an open transaction the lock lasts until that one ends.
 //!
 //! # Crate features

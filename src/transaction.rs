@@ -123,12 +123,8 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
                 error,
                 LockError::Deadlock { .. } | LockError::SerializationFailure { .. }
             );
-        if self.depth == 1 {
-            let _ = abandon(self.conn, self.waiting);
-        } else if lost_all {
-            // The outer transaction is gone at the server, and Diesel does not know. Its COMMIT
-            // must not look like a success.
-            mark_broken(self.conn);
+        if self.depth == 1 || lost_all {
+            self.give_up();
         } else {
             let _ = self.undo();
         }
@@ -145,19 +141,14 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     fn undo(&mut self) -> Result<(), LockError> {
         let now = status(self.conn);
         match now.depth {
-            // The connection is lost, or a nested call lost the whole transaction.
-            None => {
-                if self.depth == 1 {
-                    let _ = abandon(self.conn, self.waiting);
-                }
+            Some(depth) if depth < self.depth => return Err(self.escaped(None)),
+            Some(_) if self.depth > 1 || !now.must_roll_back => {}
+            // The server waits for a rollback; or the connection is lost; or a nested call lost
+            // the whole transaction.
+            _ => {
+                self.give_up();
                 return Ok(());
             }
-            Some(depth) if depth < self.depth => return Err(self.escaped(None)),
-            Some(_) => {}
-        }
-        if self.depth == 1 && now.must_roll_back {
-            let _ = abandon(self.conn, self.waiting);
-            return Ok(());
         }
         let sql = if self.depth == 1 {
             C::Backend::rollback(self.waiting)
@@ -169,22 +160,27 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
                 left_to(self.conn, self.depth - 1);
                 Ok(())
             }
-            Err(error) if self.is_gone(&error) => {
-                if now.must_roll_back || C::Backend::ended_by_failed_statement(self.conn) {
-                    self.lost_to_a_failed_statement();
-                    Ok(())
-                } else {
-                    Err(self.escaped(Some(error)))
-                }
+            Err(error)
+                if self.is_gone(&error)
+                    && !now.must_roll_back
+                    && !C::Backend::ended_by_failed_statement(self.conn) =>
+            {
+                Err(self.escaped(Some(error)))
             }
             Err(_) => {
-                if self.depth == 1 {
-                    let _ = abandon(self.conn, self.waiting);
-                } else {
-                    mark_broken(self.conn);
-                }
+                self.give_up();
                 Ok(())
             }
+        }
+    }
+
+    /// The transaction is dead. Ours is rolled back whole; of an outer one Diesel does not know
+    /// that it is dead too, and its COMMIT must not look like a success.
+    fn give_up(&mut self) {
+        if self.depth == 1 {
+            let _ = abandon(self.conn, self.waiting);
+        } else {
+            mark_broken(self.conn);
         }
     }
 
@@ -265,14 +261,6 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
             left_to(self.conn, 0);
         }
         LockError::Escaped { source }
-    }
-
-    fn lost_to_a_failed_statement(&mut self) {
-        if self.depth == 1 {
-            let _ = abandon(self.conn, self.waiting);
-        } else {
-            mark_broken(self.conn);
-        }
     }
 
     fn is_gone(&self, error: &DieselError) -> bool {

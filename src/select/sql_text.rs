@@ -7,7 +7,6 @@ use diesel::debug_query;
 use diesel::query_builder::AsQuery;
 
 use super::by_key::SelectByKeys;
-use crate::options::Of;
 use crate::RowLock;
 
 diesel::table! {
@@ -54,6 +53,7 @@ const SHORT: Duration = Duration::from_micros(1);
 #[cfg(feature = "postgres")]
 mod postgres {
     use super::*;
+    use crate::options::Of;
     use diesel::pg::Pg;
 
     #[test]

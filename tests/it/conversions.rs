@@ -40,12 +40,14 @@ impl From<DieselError> for BankError {
 laws! {
     [postgres, mysql, sqlite] fn closure_may_return_results_of_diesel(db) {
         let conn = &mut db.connect();
-        let saved: QueryResult<Account> = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+        let row = accounts::table.find(1);
+        let saved: QueryResult<Account> = with_row_lock(conn, row, |conn, mut account: Locked<Account>| {
             account.balance += 100;
             account.save_changes(conn)
         });
         assert_eq!(saved.unwrap().balance, 1_100);
-        let missing: QueryResult<()> = with_row_lock(conn, accounts::table.find(77), |_, _: Locked<Account>| Ok(()));
+        let nobody = accounts::table.find(77);
+        let missing: QueryResult<()> = with_row_lock(conn, nobody, |_, _: Locked<Account>| Ok(()));
         assert_eq!(missing, Err(DieselError::NotFound), "`.optional()` goes on working");
         let own: QueryResult<()> = with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| {
             Err(DieselError::RollbackTransaction)
@@ -55,12 +57,13 @@ laws! {
 
     [postgres, mysql, sqlite] fn closure_may_return_lock_errors(db) {
         let conn = &mut db.connect();
-        let saved: Result<Account, LockError> = with_row_lock(conn, accounts::table.find(1), |conn, account: Locked<Account>| {
+        let row = accounts::table.find(1);
+        let saved: Result<Account, LockError> = with_row_lock(conn, row, |conn, account: Locked<Account>| {
             diesel::update(&*account).set(accounts::balance.eq(5)).execute(conn)?;
             Ok(accounts::table.find(1).first(conn)?)
         });
         assert_eq!(saved.unwrap().balance, 5);
-        let failed: Result<(), LockError> = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+        let failed: Result<(), LockError> = with_row_lock(conn, row, |conn, _: Locked<Account>| {
             let nobody = accounts::table.find(77).first::<Account>(conn)?;
             unreachable!("{nobody:?}")
         });
@@ -69,7 +72,8 @@ laws! {
 
     [postgres, mysql, sqlite] fn closure_may_return_anyhow(db) {
         let conn = &mut db.connect();
-        let refused: anyhow::Result<()> = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+        let row = accounts::table.find(1);
+        let refused: anyhow::Result<()> = with_row_lock(conn, row, |conn, mut account: Locked<Account>| {
             account.balance = 0;
             account.save_changes::<Account>(conn)?;
             anyhow::bail!("changed my mind")
@@ -79,7 +83,8 @@ laws! {
         let missing: anyhow::Result<()> = with_row_locks(conn, [77, 1], |_, _: [Locked<Account>; 2]| Ok(()));
         let error = missing.unwrap_err();
         let lock_error: &LockError = error.downcast_ref().expect("the LockError is in it");
-        assert!(matches!(lock_error, LockError::NotFound { key: Some(key) } if key == "77"), "{lock_error:?}");
+        let LockError::NotFound { key: Some(key) } = lock_error else { panic!("{lock_error:?}") };
+        assert_eq!(key, "77");
     }
 
     [postgres, mysql, sqlite] fn closure_may_return_an_error_of_the_application(db) {
@@ -112,8 +117,9 @@ laws! {
     /// A closure in a closure, each with an error of its own.
     [postgres, mysql, sqlite] fn error_types_may_differ_between_levels(db) {
         let conn = &mut db.connect();
-        let outer: anyhow::Result<()> = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-            let inner: QueryResult<()> = with_row_lock(conn, accounts::table.find(77), |_, _: Locked<Account>| Ok(()));
+        let (row, nobody) = (accounts::table.find(1), accounts::table.find(77));
+        let outer: anyhow::Result<()> = with_row_lock(conn, row, |conn, _: Locked<Account>| {
+            let inner: QueryResult<()> = with_row_lock(conn, nobody, |_, _: Locked<Account>| Ok(()));
             assert_eq!(inner, Err(DieselError::NotFound));
             let inner = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
                 conn.batch_execute("UPDATE accounts SET balance = 0 WHERE id = 2")?;
@@ -131,13 +137,13 @@ laws! {
     [postgres, mysql, sqlite] fn busy_and_timeout_survive_the_way_through_diesel(db) {
         let conn = &mut db.connect();
         while_held!(db, 1, RowLock::for_update(), {
-            let busy: QueryResult<()> =
-                RowLock::for_update().no_wait().with(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok(()));
+            let (impatient, row) = (RowLock::for_update().no_wait(), accounts::table.find(1));
+            let busy: QueryResult<()> = impatient.with(conn, row, |_, _: Locked<Account>| Ok(()));
             let busy = LockError::from(busy.unwrap_err());
             assert!(matches!(busy, LockError::Busy { .. }), "{busy:?}");
             assert_source_is_of_diesel(&busy);
             let brief = RowLock::for_update().timeout(std::time::Duration::from_millis(20));
-            let late: QueryResult<()> = brief.with(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok(()));
+            let late: QueryResult<()> = brief.with(conn, row, |_, _: Locked<Account>| Ok(()));
             let late = LockError::from(late.unwrap_err());
             assert!(matches!(late, LockError::Timeout { .. }), "{late:?}");
             assert_source_is_of_diesel(&late);
@@ -152,14 +158,15 @@ laws! {
         let twice: QueryResult<()> = with_row_locks(conn, [2, 2], |_, _: [Locked<Account>; 2]| Ok(()));
         let twice = LockError::from(twice.unwrap_err());
         assert!(matches!(&twice, LockError::DuplicateKey { key } if key == "2"), "{twice:?}");
-        let escaped: QueryResult<()> = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+        let row = accounts::table.find(1);
+        let escaped: QueryResult<()> = with_row_lock(conn, row, |conn, _: Locked<Account>| {
             conn.batch_execute("ROLLBACK")
         });
         let escaped = LockError::from(escaped.unwrap_err());
         assert!(matches!(escaped, LockError::Escaped { .. }), "{escaped:?}");
         assert_eq!(escaped.outcome(), Outcome::Escaped);
-        let nested: QueryResult<()> = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-            RowLock::for_update().outermost().with(conn, accounts::table.find(2), |_, _: Locked<Account>| Ok(()))
+        let nested: QueryResult<()> = with_row_lock(conn, row, |conn, _: Locked<Account>| {
+            RowLock::for_update().outermost().with(conn, row, |_, _: Locked<Account>| Ok(()))
         });
         let nested = LockError::from(nested.unwrap_err());
         assert!(matches!(nested, LockError::AlreadyInTransaction { .. }), "{nested:?}");
@@ -179,7 +186,9 @@ fn every_variant_survives_the_way_through_diesel() {
     let text = || DieselError::QueryBuilderError("text".into());
     let errors = [
         LockError::NotFound { key: None },
-        LockError::NotFound { key: Some("7".to_owned()) },
+        LockError::NotFound {
+            key: Some("7".to_owned()),
+        },
         LockError::Busy { source: text() },
         LockError::Timeout { source: text() },
         LockError::Deadlock { source: text() },
@@ -187,22 +196,38 @@ fn every_variant_survives_the_way_through_diesel() {
         LockError::StatementTimeout { source: text() },
         LockError::Cancelled { source: text() },
         LockError::Aborted { source: None },
-        LockError::Aborted { source: Some(text()) },
+        LockError::Aborted {
+            source: Some(text()),
+        },
         LockError::Escaped { source: None },
-        LockError::Escaped { source: Some(text()) },
+        LockError::Escaped {
+            source: Some(text()),
+        },
         LockError::AlreadyInTransaction { reason: "a reason" },
-        LockError::DuplicateKey { key: "7".to_owned() },
-        LockError::Unsupported { what: "a thing".to_owned(), source: None },
+        LockError::DuplicateKey {
+            key: "7".to_owned(),
+        },
+        LockError::Unsupported {
+            what: "a thing".to_owned(),
+            source: None,
+        },
         LockError::CommitUnknown { source: text() },
         LockError::ConnectionLost { source: text() },
         LockError::Database(text()),
     ];
     for error in errors {
-        let (shown, outcome, transient, contention) =
-            (format!("{error:?}"), error.outcome(), error.is_transient(), error.is_contention());
+        let (shown, outcome, transient, contention) = (
+            format!("{error:?}"),
+            error.outcome(),
+            error.is_transient(),
+            error.is_contention(),
+        );
         let back = LockError::from(DieselError::from(error));
         assert_eq!(format!("{back:?}"), shown);
-        assert_eq!((back.outcome(), back.is_transient(), back.is_contention()), (outcome, transient, contention));
+        assert_eq!(
+            (back.outcome(), back.is_transient(), back.is_contention()),
+            (outcome, transient, contention)
+        );
     }
 }
 
@@ -229,15 +254,25 @@ fn source_is_the_error_of_diesel() {
         LockError::SerializationFailure { source: text() },
         LockError::StatementTimeout { source: text() },
         LockError::Cancelled { source: text() },
-        LockError::Aborted { source: Some(text()) },
-        LockError::Escaped { source: Some(text()) },
-        LockError::Unsupported { what: String::new(), source: Some(text()) },
+        LockError::Aborted {
+            source: Some(text()),
+        },
+        LockError::Escaped {
+            source: Some(text()),
+        },
+        LockError::Unsupported {
+            what: String::new(),
+            source: Some(text()),
+        },
         LockError::CommitUnknown { source: text() },
         LockError::ConnectionLost { source: text() },
     ] {
         assert_source_is_of_diesel(&error);
     }
-    for error in [LockError::NotFound { key: None }, LockError::Aborted { source: None }] {
+    for error in [
+        LockError::NotFound { key: None },
+        LockError::Aborted { source: None },
+    ] {
         assert!(error.source().is_none(), "{error:?}");
     }
 }

@@ -86,7 +86,9 @@ laws! {
             .left_join(entries::table)
             .filter(accounts::id.eq(3))
             .select((Account::as_select(), entries::amount.nullable()));
-        let refused = with_row_lock(conn, query, |_, _: Locked<(Account, Option<i64>)>| Ok::<_, LockError>(()));
+        let refused = with_row_lock(conn, query, |_, _: Locked<(Account, Option<i64>)>| {
+            Ok::<_, LockError>(())
+        });
         assert!(matches!(refused, Err(LockError::Database(_))), "{refused:?}");
         let accounts_only = RowLock::for_update().of(accounts::table);
         accounts_only
@@ -134,9 +136,10 @@ laws! {
     /// for the lock is its own list of them.
     [postgres] fn of_names_a_table_without_its_schema(db) {
         let conn = &mut db.connect();
-        conn.batch_execute("CREATE TEMPORARY TABLE drafts (id INTEGER PRIMARY KEY); INSERT INTO drafts VALUES (1)")
-            .unwrap();
-        let locked = RowLock::for_update().of(drafts::table).with(conn, drafts::table.find(1), |conn, _: Locked<(i32,)>| {
+        conn.batch_execute("CREATE TEMPORARY TABLE drafts (id INTEGER PRIMARY KEY)").unwrap();
+        conn.batch_execute("INSERT INTO drafts VALUES (1)").unwrap();
+        let drafts_only = RowLock::for_update().of(drafts::table);
+        let locked = drafts_only.with(conn, drafts::table.find(1), |conn, _: Locked<(i32,)>| {
             diesel::dsl::sql::<diesel::sql_types::BigInt>(
                 "SELECT count(*) FROM pg_locks WHERE relation = 'drafts'::regclass AND mode = 'RowShareLock'",
             )
@@ -170,7 +173,7 @@ laws! {
         conn.batch_execute(ENTRIES).unwrap();
         with_row_lock(conn, entry_and_account!(1), |_, row: Locked<(i64, Account)>| {
             assert_eq!((row.0, row.1.id), (10, 1));
-            assert_eq!(db.free("entries"), []);
+            assert!(db.free("entries").is_empty());
             Ok::<_, LockError>(())
         })
         .unwrap();

@@ -99,7 +99,9 @@ laws! {
         assert_eq!(uses, [(LOW.to_owned(), 0), (HIGH.to_owned(), 1)]);
         let stale: Token = tokens::table.find(LOW).first(conn).unwrap();
         diesel::update(&stale).set(tokens::uses.eq(9)).execute(&mut db.connect()).unwrap();
-        let uses = with_row_lock(conn, row_of(&stale), |_, token: Locked<Token>| Ok::<_, LockError>(token.uses));
+        let uses = with_row_lock(conn, row_of(&stale), |_, token: Locked<Token>| {
+            Ok::<_, LockError>(token.uses)
+        });
         assert_eq!(uses.unwrap(), 9);
     }
 
@@ -114,7 +116,7 @@ laws! {
             Ok::<_, LockError>(rows.map(|token| token.into_inner().id))
         });
         assert_eq!(found.unwrap(), keys);
-        let found = RowLock::for_update().with_many(conn, [HIGH, LOW].map(str::to_owned), |_, rows: Vec<Locked<Token>>| {
+        let found = RowLock::for_update().with_many(conn, keys, |_, rows: Vec<Locked<Token>>| {
             Ok::<_, LockError>(rows.iter().map(|token| token.uses).collect::<Vec<_>>())
         });
         assert_eq!(found.unwrap(), [1, 1]);
@@ -125,7 +127,8 @@ laws! {
         let conn = &mut db.connect();
         let hostile = ["o'; DROP TABLE tokens; --", "%_\\", "\"\u{e9}\"`", ""].map(str::to_owned);
         for id in &hostile {
-            diesel::insert_into(tokens::table).values((tokens::id.eq(id), tokens::uses.eq(7))).execute(conn).unwrap();
+            let token = (tokens::id.eq(id), tokens::uses.eq(7));
+            diesel::insert_into(tokens::table).values(token).execute(conn).unwrap();
         }
         let found = with_row_locks(conn, hostile.clone(), |_, rows: [Locked<Token>; 4]| {
             Ok::<_, LockError>(rows.map(|token| token.into_inner().id))
@@ -135,7 +138,6 @@ laws! {
 }
 
 /// Asks for a seat from a fresh connection, without waiting.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 macro_rules! seat {
     ($db:ident, $hall:literal, $number:literal) => {
         RowLock::for_update().no_wait().with(
@@ -145,5 +147,4 @@ macro_rules! seat {
         )
     };
 }
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 use seat;

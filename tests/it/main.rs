@@ -1,13 +1,31 @@
 //! One file per promise; each test is a law.
 
+#![allow(clippy::unwrap_used)]
+// What only some backends' laws use.
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "mysql")),
+    allow(dead_code, unused_imports, unused_macros)
+)]
+
 mod support;
 
 mod bank;
+mod conversions;
+mod errors;
 mod escaped;
 mod first_cause;
 mod fresh;
+mod joins;
+mod keys;
+mod lost;
+mod many;
 mod nesting;
 mod panics;
+mod pools;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 mod round_trips;
+mod session;
 mod sqlite;
+mod strengths;
 mod swallowed;
+mod waits;

@@ -131,7 +131,9 @@ laws! {
         thread::scope(|scope| {
             let second = while_held!(db, 1, RowLock::for_update(), {
                 let second = scope.spawn(|| {
-                    with_row_locks(&mut db.connect(), [2, 1], |_, _: [Locked<Account>; 2]| Ok::<_, LockError>(()))
+                    with_row_locks(&mut db.connect(), [2, 1], |_, _: [Locked<Account>; 2]| {
+                        Ok::<_, LockError>(())
+                    })
                 });
                 db.wait_for_waiters(1);
                 assert_eq!(db.free("accounts"), [2, 3, 4], "the second waits for 1 before it locks 2");
@@ -152,7 +154,8 @@ laws! {
             })
         });
         assert!(!deadlocks, "deadlock");
-        assert_eq!((1..=4).map(|id| db.balance(id)).sum::<i64>(), 4_000);
+        let total: i64 = (1..=4).map(|id| db.balance(id)).sum();
+        assert_eq!(total, 4_000);
     }
 
     /// Twin: the same two rows, one after the other in the order asked for.
@@ -169,7 +172,8 @@ laws! {
             })
         });
         assert!(deadlocks, "no deadlock");
-        assert_eq!((1..=4).map(|id| db.balance(id)).sum::<i64>(), 4_000, "a victim takes back all that it did");
+        let total: i64 = (1..=4).map(|id| db.balance(id)).sum();
+        assert_eq!(total, 4_000, "a victim takes back all that it did");
     }
 }
 
@@ -193,7 +197,9 @@ macro_rules! transfers_of_random_pairs {
                         let to = (from + rand::rng().random_range(0..3)) % 4 + 1;
                         match $transfer(&mut conn, from, to) {
                             Ok(()) => {}
-                            Err(LockError::Deadlock { .. }) => deadlocks.store(true, Ordering::Relaxed),
+                            Err(LockError::Deadlock { .. }) => {
+                                deadlocks.store(true, Ordering::Relaxed)
+                            }
                             Err(other) => panic!("{other:?}"),
                         }
                     }

@@ -26,7 +26,10 @@ macro_rules! by_hand {
     ($db:ident) => {
         round_trips!($db, |conn: &mut Conn| {
             conn.transaction(|conn| {
-                let account = &accounts::table.find(1).for_update().first::<Account>(conn)?;
+                let account = &accounts::table
+                    .find(1)
+                    .for_update()
+                    .first::<Account>(conn)?;
                 deposit!(conn, account)
             })
         })

@@ -132,7 +132,8 @@ laws! {
                 let patient = RowLock::for_update().timeout(Duration::from_secs(20));
                 let victim = patient.with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
                     rival = Some(scope.spawn(move || {
-                        other.batch_execute("UPDATE accounts SET owner = 'rival' WHERE id = 1; ROLLBACK").unwrap();
+                        other.batch_execute("UPDATE accounts SET owner = 'rival' WHERE id = 1").unwrap();
+                        other.batch_execute("ROLLBACK").unwrap();
                     }));
                     db.wait_for_waiters(1);
                     lock!(conn, 2, RowLock::for_update().timeout(Duration::from_secs(20)))
@@ -266,7 +267,10 @@ macro_rules! refuse {
         let refused = $lock.with($conn, accounts::table.find(1), |_, _: Locked<Account>| {
             Err::<(), _>(DieselError::RollbackTransaction)
         });
-        assert!(matches!(refused, Err(DieselError::RollbackTransaction)), "{refused:?}");
+        assert!(
+            matches!(refused, Err(DieselError::RollbackTransaction)),
+            "{refused:?}"
+        );
     };
 }
 use refuse;
@@ -275,9 +279,11 @@ use refuse;
 macro_rules! panic_in {
     ($conn:expr, $lock:expr) => {
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            $lock.with($conn, accounts::table.find(1), |_, _: Locked<Account>| -> Result<(), LockError> {
-                panic!("under the lock")
-            })
+            $lock.with(
+                $conn,
+                accounts::table.find(1),
+                |_, _: Locked<Account>| -> Result<(), LockError> { panic!("under the lock") },
+            )
         }));
         assert!(panicked.is_err());
     };
@@ -294,17 +300,28 @@ macro_rules! inner_calls_leave_alone {
         refuse!($conn, five_seconds);
         assert_eq!(Db::settings($conn), before, "after Err");
         let missing = lock!($conn, 77, five_seconds);
-        assert!(matches!(missing, Err(LockError::NotFound { .. })), "{missing:?}");
+        assert!(
+            matches!(missing, Err(LockError::NotFound { .. })),
+            "{missing:?}"
+        );
         assert_eq!(Db::settings($conn), before, "after NotFound");
         panic_in!($conn, five_seconds);
         assert_eq!(Db::settings($conn), before, "after a panic");
         five_seconds
-            .with($conn, accounts::table.find(2), |conn, _: Locked<Account>| {
-                let between = Db::settings(conn);
-                lock!(conn, 3, RowLock::for_update().timeout(Duration::from_secs(6)))?;
-                assert_eq!(Db::settings(conn), between, "two levels down");
-                Ok::<_, LockError>(())
-            })
+            .with(
+                $conn,
+                accounts::table.find(2),
+                |conn, _: Locked<Account>| {
+                    let between = Db::settings(conn);
+                    lock!(
+                        conn,
+                        3,
+                        RowLock::for_update().timeout(Duration::from_secs(6))
+                    )?;
+                    assert_eq!(Db::settings(conn), between, "two levels down");
+                    Ok::<_, LockError>(())
+                },
+            )
             .unwrap();
         assert_eq!(Db::settings($conn), before, "after two levels");
     };

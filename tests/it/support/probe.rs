@@ -7,9 +7,13 @@ use std::time::Duration;
 use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::dsl::sql;
 use diesel::prelude::*;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use diesel::sql_types::BigInt;
 use diesel::sql_types::Integer;
 
 use super::sqlite;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use super::wait_until;
 
 /// Every statement that `conn` sends from now on.
 pub(crate) fn statements_of<C: Connection>(conn: &mut C) -> Arc<Mutex<Vec<String>>> {
@@ -28,7 +32,8 @@ macro_rules! server_probes {
     (
     $backend:ident, session: $session:literal, timeout: $timeout:expr, cancel: $cancel:literal,
     kill: $kill:literal, unusual: $unusual:literal,
-    survive: $survive:literal, brief: $brief:literal, slow: $slow:literal
+    survive: $survive:literal, brief: $brief:literal, slow: $slow:literal,
+    sessions: $sessions:literal, idle: $idle:literal
 ) => {
         impl super::$backend::Db {
             /// The ids of this table whose rows nobody holds, in order.
@@ -56,6 +61,9 @@ macro_rules! server_probes {
             /// Lets no statement of this session take long.
             pub(crate) const BRIEF_STATEMENTS: &str = $brief;
 
+            /// Ends this session when a transaction of it idles.
+            pub(crate) const END_IF_IDLE: &str = $idle;
+
             /// A statement that takes long.
             pub(crate) const SLOW_STATEMENT: &str = $slow;
 
@@ -79,6 +87,17 @@ macro_rules! server_probes {
                     .unwrap();
             }
 
+            /// Waits until the server has ended the session.
+            pub(crate) fn wait_for_end_of(&self, session: i32) {
+                let conn = &mut self.connect();
+                wait_until("the session ends", Duration::from_millis(20), || {
+                    sql::<BigInt>(&format!($sessions, session))
+                        .get_result::<i64>(conn)
+                        .unwrap()
+                        == 0
+                });
+            }
+
             /// Ends the session.
             pub(crate) fn kill(&self, session: i32) {
                 self.connect()
@@ -99,7 +118,9 @@ server_probes! {
     unusual: "SET lock_timeout = '7s'; SET statement_timeout = '70s'",
     survive: "SET deadlock_timeout = '60s'",
     brief: "SET statement_timeout = '200ms'",
-    slow: "SELECT pg_sleep(20)"
+    slow: "SELECT pg_sleep(20)",
+    sessions: "SELECT count(*) FROM pg_stat_activity WHERE pid = {}",
+    idle: "SET idle_in_transaction_session_timeout = '50ms'"
 }
 
 #[cfg(feature = "mysql")]
@@ -112,7 +133,9 @@ server_probes! {
     unusual: "SET innodb_lock_wait_timeout = 7",
     survive: "DO 1",
     brief: "SET max_statement_time = 0.2",
-    slow: "UPDATE accounts SET owner = sleep(20)"
+    slow: "UPDATE accounts SET owner = sleep(20)",
+    sessions: "SELECT count(*) FROM information_schema.processlist WHERE id = {}",
+    idle: "SET idle_transaction_timeout = 1"
 }
 
 impl sqlite::Db {

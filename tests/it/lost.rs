@@ -1,0 +1,142 @@
+//! A connection that is lost: before COMMIT nothing was applied; at COMMIT only the server knows.
+
+use std::thread;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, RowLock};
+
+use crate::errors::{assert_error, interrupted_wait, nothing};
+use crate::strengths::while_held;
+use crate::support::schema::{accounts, Account};
+use crate::support::{laws, wait_until};
+
+laws! {
+    [postgres, mysql] fn connection_killed_while_waiting_is_lost(db) {
+        let conn = &mut db.connect();
+        let session = Db::session(conn);
+        let result = interrupted_wait!(db, conn, db.kill(session));
+        assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
+    }
+
+    [postgres, mysql] fn connection_killed_inside_of_the_closure_is_lost(db) {
+        let conn = &mut db.connect();
+        let session = Db::session(conn);
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+            account.balance = 11;
+            account.save_changes::<Account>(conn)?;
+            db.kill(session);
+            account.save_changes::<Account>(conn)?;
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
+        assert_eq!(db.balance(1), 1_000);
+        // The server tells the client first, and then rolls back.
+        wait_until("the row is free", Duration::from_millis(5), || db.free("accounts") == [1, 2, 3, 4]);
+    }
+
+    [postgres, mysql] fn connection_killed_before_the_call_is_lost(db) {
+        let conn = &mut db.connect();
+        db.kill(Db::session(conn));
+        let result = with_row_lock(conn, accounts::table.find(1), nothing);
+        assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
+    }
+
+    /// E23: the closure did not notice, so the first to notice is COMMIT, and it can't know.
+    [postgres, mysql] fn connection_killed_before_commit_is_in_doubt(db) {
+        let conn = &mut db.connect();
+        let session = Db::session(conn);
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+            account.balance = 11;
+            account.save_changes::<Account>(conn)?;
+            db.kill(session);
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, CommitUnknown, InDoubt, lasting, no_contention);
+        assert_eq!(db.balance(1), 1_000, "this time it is known from outside");
+    }
+
+    /// The closure noticed and kept silent; the library still knows better than to send COMMIT.
+    [postgres] fn loss_that_the_closure_swallows_is_lost(db) {
+        let conn = &mut db.connect();
+        let session = Db::session(conn);
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+            account.balance = 11;
+            account.save_changes::<Account>(conn)?;
+            db.kill(session);
+            let _ = account.save_changes::<Account>(conn);
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
+        assert_eq!(db.balance(1), 1_000);
+    }
+
+    /// Diesel does not notice this on MySQL, so COMMIT is sent.
+    [mysql] fn loss_that_the_closure_swallows_is_never_ok(db) {
+        let conn = &mut db.connect();
+        let session = Db::session(conn);
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+            account.balance = 11;
+            account.save_changes::<Account>(conn)?;
+            db.kill(session);
+            let _ = account.save_changes::<Account>(conn);
+            Ok::<_, LockError>(())
+        });
+        let told = matches!(result, Err(LockError::ConnectionLost { .. } | LockError::CommitUnknown { .. }));
+        assert!(told, "{result:?}");
+        assert_eq!(db.balance(1), 1_000);
+    }
+
+    [postgres, mysql] fn loss_is_the_same_after_the_way_through_diesel(db) {
+        for nested in [false, true] {
+            let conn = &mut db.connect();
+            let session = Db::session(conn);
+            let row = accounts::table.find(1);
+            let result: QueryResult<()> = with_row_lock(conn, row, |conn, _: Locked<Account>| {
+                if nested {
+                    return with_row_lock(conn, accounts::table.find(2), |conn, account: Locked<Account>| {
+                        db.kill(session);
+                        account.save_changes::<Account>(conn)?;
+                        Ok(())
+                    });
+                }
+                db.kill(session);
+                with_row_lock(conn, accounts::table.find(2), |_, _: Locked<Account>| Ok(()))
+            });
+            let result = result.map_err(LockError::from);
+            assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
+        }
+    }
+
+    [postgres] fn loss_that_a_nested_closure_swallows_is_the_same_after_the_way_through_diesel(db) {
+        let conn = &mut db.connect();
+        let session = Db::session(conn);
+        let row = accounts::table.find(1);
+        let result: QueryResult<()> = with_row_lock(conn, row, |conn, _: Locked<Account>| {
+            with_row_lock(conn, accounts::table.find(2), |conn, account: Locked<Account>| {
+                db.kill(session);
+                let _ = account.save_changes::<Account>(conn);
+                Ok(())
+            })
+        });
+        let result = result.map_err(LockError::from);
+        assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
+    }
+
+    [postgres, mysql] fn session_that_the_server_ends_for_idling_is_lost(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute(Db::END_IF_IDLE).unwrap();
+        let session = Db::session(conn);
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+            account.balance = 11;
+            account.save_changes::<Account>(conn)?;
+            db.wait_for_end_of(session);
+            account.save_changes::<Account>(conn)?;
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
+        assert_eq!(db.balance(1), 1_000);
+        with_row_lock(&mut db.connect(), accounts::table.find(1), nothing).unwrap();
+    }
+}
