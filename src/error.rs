@@ -4,6 +4,7 @@ use diesel::result::Error as DieselError;
 use thiserror::Error;
 
 use crate::backend::{cause_of, Cause, Waiting};
+use crate::retry::RetryCause;
 
 /// Why a locked call did not end in `Ok`, and what that means for the work.
 ///
@@ -153,6 +154,17 @@ pub enum LockError {
     ConnectionLost {
         /// What the client library said.
         source: DieselError,
+    },
+
+    /// The [`Retry`](crate::Retry) policy gave up.
+    #[error("gave up after {attempts} attempts, the first of which failed by {first}, the last by {last}")]
+    RetriesExhausted {
+        /// How many were made.
+        attempts: u32,
+        /// Why the first one failed.
+        first: RetryCause,
+        /// Why the last one failed.
+        last: RetryCause,
     },
 
     /// Any other error of Diesel, untouched.

@@ -58,6 +58,7 @@
 //! | change all rows of a query | [`RowLock::with_all`] |
 //! | claim jobs that nobody else works on | [`RowLock::skip_locked`] and [`RowLock::with_all`] |
 //! | fail at once, or soon, if somebody else is at it | [`RowLock::no_wait`], [`RowLock::timeout`] |
+//! | try again after a deadlock | [`RowLock::retry`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
 //!
@@ -111,6 +112,7 @@ mod locked;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod pg;
+mod retry;
 mod row_lock;
 mod select;
 #[cfg(feature = "sqlite")]
@@ -124,7 +126,9 @@ pub use self::error::{LockError, Outcome};
 #[doc(inline)]
 pub use self::locked::Locked;
 #[doc(inline)]
-pub use self::row_lock::{row_of, with_row_lock, with_row_locks, RowLock};
+pub use self::retry::{FailedAttempt, Retry, RetryCause, Retryable};
+#[doc(inline)]
+pub use self::row_lock::{row_of, with_row_lock, with_row_locks, RetryingRowLock, RowLock};
 
 /// The types behind the options of [`RowLock`], for naming one: `RowLock<ForUpdate, Timeout>`.
 pub mod options {
@@ -138,6 +142,7 @@ pub mod options {
 /// around them.
 pub mod bounds {
     pub use crate::backend::LockBackend;
+    pub use crate::row_lock::{ByTrait, Decide};
     pub use crate::select::by_key::SelectByKeys;
     pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
     pub use crate::select::key::{KeyValue, KeyedBy};

@@ -130,7 +130,7 @@ impl<S, T: Copy> RowLock<S, Block, T> {
     /// # Example
     ///
     /// ```
-    /// # include!("doctest_setup.rs");
+    /// # include!("../doctest_setup.rs");
     /// use diesel_row_lock::{LockError, Locked, RowLock};
     ///
     /// # fn main() {
@@ -174,7 +174,7 @@ impl<S, T: Copy> RowLock<S, Block, T> {
     /// # Example
     ///
     /// ```
-    /// # include!("doctest_setup.rs");
+    /// # include!("../doctest_setup.rs");
     /// use std::time::Duration;
     /// use diesel_row_lock::{LockError, Locked, RowLock};
     ///
@@ -219,7 +219,7 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
     /// # Example
     ///
     /// ```
-    /// # include!("doctest_setup.rs");
+    /// # include!("../doctest_setup.rs");
     /// use diesel_row_lock::{LockError, Locked, RowLock};
     ///
     /// # fn main() {

@@ -71,7 +71,7 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
     /// # Example
     ///
     /// ```
-    /// # include!("doctest_setup.rs");
+    /// # include!("../doctest_setup.rs");
     /// use std::time::Duration;
     /// use diesel_row_lock::{LockError, Locked, RowLock};
     ///
@@ -126,7 +126,7 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
     /// # Example
     ///
     /// ```
-    /// # include!("doctest_setup.rs");
+    /// # include!("../doctest_setup.rs");
     /// use diesel_row_lock::{LockError, Locked, RowLock};
     ///
     /// # fn main() -> Result<(), LockError> {
@@ -180,7 +180,7 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
     /// # Example
     ///
     /// ```
-    /// # include!("doctest_setup.rs");
+    /// # include!("../doctest_setup.rs");
     /// use diesel_row_lock::{LockError, Locked, RowLock};
     ///
     /// # fn main() -> Result<(), LockError> {

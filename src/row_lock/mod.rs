@@ -2,6 +2,7 @@
 
 mod builder;
 mod calls;
+mod retrying;
 
 use diesel::associations::{HasTable, Identifiable};
 use diesel::dsl::Find;
@@ -10,6 +11,7 @@ use diesel::query_dsl::methods::{FindDsl, LoadQuery};
 use diesel::query_source::Table;
 
 pub use self::builder::RowLock;
+pub use self::retrying::{ByTrait, Decide, RetryingRowLock};
 use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::locked::Locked;
@@ -28,7 +30,7 @@ use crate::select::key::{KeyValue, KeyedBy};
 /// # Example
 ///
 /// ```
-/// # include!("doctest_setup.rs");
+/// # include!("../doctest_setup.rs");
 /// use diesel_row_lock::{with_row_lock, LockError, Locked};
 ///
 /// fn deposit(conn: &mut SqliteConnection, id: i32, amount: i64) -> Result<i64, LockError> {
@@ -76,7 +78,7 @@ where
 /// # Example
 ///
 /// ```
-/// # include!("doctest_setup.rs");
+/// # include!("../doctest_setup.rs");
 /// use diesel_row_lock::{with_row_locks, LockError, Locked};
 ///
 /// # fn main() -> Result<(), LockError> {
@@ -121,7 +123,7 @@ where
 /// # Example
 ///
 /// ```
-/// # include!("doctest_setup.rs");
+/// # include!("../doctest_setup.rs");
 /// use diesel_row_lock::{row_of, with_row_lock, LockError, Locked};
 ///
 /// # fn main() -> Result<(), LockError> {

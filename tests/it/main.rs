@@ -22,6 +22,7 @@ mod many;
 mod nesting;
 mod panics;
 mod pools;
+mod retry;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod round_trips;
 mod session;
