@@ -29,6 +29,14 @@ pub enum Waiting {
     AtMost(Duration),
 }
 
+/// `sql`, and behind it `then`, in one batch.
+pub(crate) fn batch(sql: &str, then: Option<&str>) -> String {
+    match then {
+        Some(then) => format!("{sql}; {then}"),
+        None => sql.to_owned(),
+    }
+}
+
 /// What a database error means, in no backend's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -62,6 +70,13 @@ impl Cause {
     }
 }
 
+/// Messages of a server and what they mean; the first that fits counts. As in SQL's `LIKE`, each
+/// `%` stands for anything, and what is not covered by one is there to the letter.
+pub(crate) type Messages = &'static [(&'static str, Cause)];
+
+/// Messages in several languages, each with its name.
+pub(crate) type Translations = &'static [(&'static str, Messages)];
+
 /// A backend whose rows can be locked: PostgreSQL, MySQL and MariaDB, SQLite.
 ///
 /// It can't be implemented outside of this crate.
@@ -70,6 +85,14 @@ pub trait LockBackend: Backend {
     /// the innermost savepoint.
     #[doc(hidden)]
     const VICTIM_LOSES_TRANSACTION: bool;
+
+    /// Creates the table of the commit tokens.
+    #[doc(hidden)]
+    const CREATE_COMMITS: &'static str;
+
+    /// The time of the server's clock so long ago, as `row_lock_commits.created_at` has it.
+    #[doc(hidden)]
+    fn seconds_ago(seconds: u32) -> String;
 
     /// What stands before the list of row values in `(a, b) IN (…)`.
     #[doc(hidden)]
@@ -80,9 +103,9 @@ pub trait LockBackend: Backend {
     fn wait_sql(waiting: Waiting) -> Cow<'static, str>;
 
     /// Opens the outermost transaction together with [`GUARD`] and the settings of the request,
-    /// in as many round trips as a plain `BEGIN`.
+    /// and runs the statement `first` in it, in as many round trips as a plain `BEGIN`.
     #[doc(hidden)]
-    fn begin<C>(conn: &mut C, waiting: Waiting) -> QueryResult<()>
+    fn begin<C>(conn: &mut C, waiting: Waiting, first: Option<&str>) -> QueryResult<()>
     where
         C: LoadConnection<Backend = Self>;
 
@@ -149,9 +172,13 @@ pub trait LockBackend: Backend {
         false
     }
 
-    /// How the message of an error begins, and what it means; the first that fits counts.
+    /// What an error means that is told in English.
     #[doc(hidden)]
-    const MESSAGES: &'static [(&'static str, Cause)];
+    const ENGLISH: Messages;
+
+    /// What an error means that is told in another language of the server's.
+    #[doc(hidden)]
+    const TRANSLATIONS: Translations = &[];
 
     /// What is known of an error in every language: by Diesel's kind, by what is not translated.
     #[doc(hidden)]
@@ -163,7 +190,7 @@ pub trait LockBackend: Backend {
 
 /// The error of a statement that ran while locks were acquired or the transaction committed.
 pub(crate) fn classify<B: LockBackend>(error: DieselError, waiting: Waiting) -> LockError {
-    match look_up(&error, &[B::MESSAGES], &[B::classify_untranslated]) {
+    match look_up(&error, &[Words::of::<B>()]) {
         Some(cause) => cause.into_error(error, waiting),
         None => error.into(),
     }
@@ -176,37 +203,70 @@ pub(crate) fn cause_of(error: &DieselError) -> Option<Cause> {
         error,
         &[
             #[cfg(feature = "postgres")]
-            diesel::pg::Pg::MESSAGES,
+            Words::of::<diesel::pg::Pg>(),
             #[cfg(feature = "mysql")]
-            diesel::mysql::Mysql::MESSAGES,
+            Words::of::<diesel::mysql::Mysql>(),
             #[cfg(feature = "sqlite")]
-            diesel::sqlite::Sqlite::MESSAGES,
-        ],
-        &[
-            #[cfg(feature = "postgres")]
-            diesel::pg::Pg::classify_untranslated,
-            #[cfg(feature = "mysql")]
-            diesel::mysql::Mysql::classify_untranslated,
+            Words::of::<diesel::sqlite::Sqlite>(),
         ],
     )
 }
 
-type Messages = &'static [(&'static str, Cause)];
-type Untranslated = fn(&DatabaseErrorKind, &dyn DatabaseErrorInformation) -> Option<Cause>;
+/// What a backend makes of errors, without its type.
+struct Words {
+    english: Messages,
+    translations: Translations,
+    untranslated: fn(&DatabaseErrorKind, &dyn DatabaseErrorInformation) -> Option<Cause>,
+}
 
-fn look_up(
-    error: &DieselError,
-    messages: &[Messages],
-    untranslated: &[Untranslated],
-) -> Option<Cause> {
+impl Words {
+    fn of<B: LockBackend>() -> Self {
+        Self {
+            english: B::ENGLISH,
+            translations: B::TRANSLATIONS,
+            untranslated: B::classify_untranslated,
+        }
+    }
+
+    fn messages(&self) -> impl Iterator<Item = &'static (&'static str, Cause)> {
+        let translated = self.translations.iter().flat_map(|(_, rows)| *rows);
+        self.english.iter().chain(translated)
+    }
+}
+
+fn look_up(error: &DieselError, backends: &[Words]) -> Option<Cause> {
     let DieselError::DatabaseError(kind, info) = error else {
         return None;
     };
     if matches!(kind, DatabaseErrorKind::ClosedConnection) {
         return Some(Cause::ConnectionLost);
     }
-    let mut rows = messages.iter().copied().flatten();
-    rows.find(|(start, _)| info.message().starts_with(start))
+    let mut rows = backends.iter().flat_map(Words::messages);
+    rows.find(|(pattern, _)| is_like(info.message(), pattern))
         .map(|&(_, cause)| cause)
-        .or_else(|| untranslated.iter().find_map(|ask| ask(kind, &**info)))
+        .or_else(|| {
+            let mut backends = backends.iter();
+            backends.find_map(|words| (words.untranslated)(kind, &**info))
+        })
 }
+
+/// See [`Messages`].
+fn is_like(text: &str, pattern: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('%') else {
+        return text == pattern;
+    };
+    let Some(mut text) = text.strip_prefix(start) else {
+        return false;
+    };
+    let (middle, end) = rest.rsplit_once('%').unwrap_or(("", rest));
+    for part in middle.split('%') {
+        match text.split_once(part) {
+            Some((_, behind)) => text = behind,
+            None => return false,
+        }
+    }
+    text.ends_with(end)
+}
+
+#[cfg(all(test, any(feature = "postgres", feature = "mysql")))]
+mod tests;

@@ -59,6 +59,7 @@
 //! | claim jobs that nobody else works on | [`RowLock::skip_locked`] and [`RowLock::with_all`] |
 //! | fail at once, or soon, if somebody else is at it | [`RowLock::no_wait`], [`RowLock::timeout`] |
 //! | try again after a deadlock | [`RowLock::retry`] |
+//! | find out what became of a commit in doubt | [`RowLock::commit_token`], [`CommitToken::resolve`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
 //!
@@ -105,6 +106,7 @@
 )]
 
 mod backend;
+mod commit_token;
 mod connection;
 mod error;
 mod locked;
@@ -119,6 +121,8 @@ mod select;
 mod sqlite;
 mod transaction;
 
+#[doc(inline)]
+pub use self::commit_token::{CommitToken, ParseCommitTokenError, Resolution};
 #[doc(inline)]
 pub use self::connection::LockConnection;
 #[doc(inline)]

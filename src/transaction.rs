@@ -11,6 +11,7 @@
 use diesel::result::Error as DieselError;
 
 use crate::backend::{classify, LockBackend, Waiting, GUARD};
+use crate::commit_token::CommitToken;
 use crate::connection::{entered, left_to, mark_broken, status, LockConnection};
 use crate::error::LockError;
 
@@ -19,6 +20,7 @@ use crate::error::LockError;
 pub(crate) struct Request {
     pub(crate) waiting: Waiting,
     pub(crate) outermost: bool,
+    pub(crate) commit_token: Option<CommitToken>,
 }
 
 /// Runs `acquire` and then `body` in one transaction.
@@ -85,7 +87,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
             Some(depth) => depth,
         };
         if depth == 0 {
-            Self::begin_outermost(conn, request.waiting)?;
+            Self::begin_outermost(conn, request)?;
         } else if request.outermost {
             return Err(LockError::nested_in_transaction());
         } else if before.must_roll_back {
@@ -107,8 +109,10 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         })
     }
 
-    fn begin_outermost(conn: &mut C, waiting: Waiting) -> Result<(), LockError> {
-        C::Backend::begin(conn, waiting).map_err(|error| {
+    fn begin_outermost(conn: &mut C, request: Request) -> Result<(), LockError> {
+        let waiting = request.waiting;
+        let token = request.commit_token.map(|token| token.insert_sql());
+        C::Backend::begin(conn, waiting, token.as_deref()).map_err(|error| {
             // The batch may have failed behind its BEGIN.
             let _ = abandon(conn, waiting);
             classify::<C::Backend>(error, waiting)

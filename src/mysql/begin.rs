@@ -13,12 +13,18 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, QueryResult};
 use diesel::sql_types::{BigInt, Nullable};
 use diesel::RunQueryDsl;
 
-use super::classify;
-use crate::backend::{Cause, LockBackend, Waiting};
+use super::{classify, messages};
+use crate::backend::{batch, Cause, LockBackend, Messages, Translations, Waiting};
 
 impl LockBackend for Mysql {
     const VICTIM_LOSES_TRANSACTION: bool = true;
     const ROW_VALUES: &'static str = "";
+    const CREATE_COMMITS: &'static str =
+        include_str!("../../migrations/mysql/2026-11-22-000001_row_lock_commits/up.sql");
+
+    fn seconds_ago(seconds: u32) -> String {
+        format!("CURRENT_TIMESTAMP - INTERVAL {seconds} SECOND")
+    }
 
     /// MariaDB takes the time in the clause, in whole seconds; MySQL as a setting of the session
     /// (see [`wait_setting`]).
@@ -34,15 +40,16 @@ impl LockBackend for Mysql {
     /// `autocommit = 0` is a fence: the server ends the transaction of a deadlock's victim, and
     /// without the fence every later statement of the closure would commit by itself. With it
     /// they land in a new transaction, which is rolled back when the guard is found gone.
-    fn begin<C>(conn: &mut C, waiting: Waiting) -> QueryResult<()>
+    fn begin<C>(conn: &mut C, waiting: Waiting, first: Option<&str>) -> QueryResult<()>
     where
         C: LoadConnection<Backend = Self>,
     {
-        conn.batch_execute(&format!(
+        let begin = format!(
             "SET @row_lock_autocommit = @@autocommit, autocommit = 0{}; \
              BEGIN; SAVEPOINT row_lock_guard",
             wait_setting(waiting, "row_lock_guard")
-        ))
+        );
+        conn.batch_execute(&batch(&begin, first))
     }
 
     fn commit(waiting: Waiting) -> Cow<'static, str> {
@@ -107,7 +114,8 @@ impl LockBackend for Mysql {
         message.contains("'OF `")
     }
 
-    const MESSAGES: &'static [(&'static str, Cause)] = classify::MESSAGES;
+    const ENGLISH: Messages = messages::ENGLISH;
+    const TRANSLATIONS: Translations = messages::TRANSLATIONS;
 
     fn classify_untranslated(
         kind: &DatabaseErrorKind,

@@ -3,3 +3,4 @@
 mod begin;
 mod classify;
 mod clause;
+mod messages;

@@ -10,12 +10,18 @@ use diesel::connection::LoadConnection;
 use diesel::pg::Pg;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, QueryResult};
 
-use super::classify;
-use crate::backend::{Cause, LockBackend, Waiting};
+use super::{classify, messages};
+use crate::backend::{batch, Cause, LockBackend, Messages, Translations, Waiting};
 
 impl LockBackend for Pg {
     const VICTIM_LOSES_TRANSACTION: bool = false;
     const ROW_VALUES: &'static str = "";
+    const CREATE_COMMITS: &'static str =
+        include_str!("../../migrations/postgres/2026-11-22-000001_row_lock_commits/up.sql");
+
+    fn seconds_ago(seconds: u32) -> String {
+        format!("CURRENT_TIMESTAMP - INTERVAL '{seconds} seconds'")
+    }
 
     /// A timeout is a setting of the transaction (see [`LockBackend::begin`]).
     fn wait_sql(waiting: Waiting) -> Cow<'static, str> {
@@ -30,18 +36,16 @@ impl LockBackend for Pg {
     /// The guard is a cursor: it ends with the transaction, as a savepoint does, but costs no
     /// subtransaction, and `CLOSE` fails both when the cursor is gone and when the transaction is
     /// aborted.
-    fn begin<C>(conn: &mut C, waiting: Waiting) -> QueryResult<()>
+    fn begin<C>(conn: &mut C, waiting: Waiting, first: Option<&str>) -> QueryResult<()>
     where
         C: LoadConnection<Backend = Self>,
     {
         const BEGIN: &str = "BEGIN; DECLARE row_lock_guard CURSOR FOR SELECT";
-        match waiting {
-            Waiting::AtMost(time) => conn.batch_execute(&format!(
-                "{BEGIN}; SET LOCAL lock_timeout = {}",
-                millis(time)
-            )),
-            _ => conn.batch_execute(BEGIN),
-        }
+        let timeout = match waiting {
+            Waiting::AtMost(time) => Some(format!("SET LOCAL lock_timeout = {}", millis(time))),
+            _ => None,
+        };
+        conn.batch_execute(&batch(&batch(BEGIN, timeout.as_deref()), first))
     }
 
     fn commit(_: Waiting) -> Cow<'static, str> {
@@ -80,7 +84,8 @@ impl LockBackend for Pg {
         }
     }
 
-    const MESSAGES: &'static [(&'static str, Cause)] = classify::MESSAGES;
+    const ENGLISH: Messages = messages::ENGLISH;
+    const TRANSLATIONS: Translations = messages::TRANSLATIONS;
 
     fn classify_untranslated(
         kind: &DatabaseErrorKind,

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::commit_token::CommitToken;
 use crate::select::clause::{
     Block, EveryTable, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate, NoWait, Of, SkipLocked,
     Timeout,
@@ -57,6 +58,7 @@ pub struct RowLock<S, W = Block, T = EveryTable> {
     pub(super) wait: W,
     pub(super) tables: T,
     pub(super) outermost: bool,
+    pub(super) commit_token: Option<CommitToken>,
 }
 
 impl<S> RowLock<S> {
@@ -66,6 +68,7 @@ impl<S> RowLock<S> {
             wait: Block,
             tables: EveryTable,
             outermost: false,
+            commit_token: None,
         }
     }
 }
@@ -121,10 +124,11 @@ impl<S, T: Copy> RowLock<S, Block, T> {
             wait,
             tables: self.tables,
             outermost: self.outermost,
+            commit_token: self.commit_token,
         }
     }
 
-    /// Fail with [`LockError::Busy`] instead of waiting: `NOWAIT`; on SQLite a `busy_timeout` of
+    /// Fail with [`LockError::Busy`](crate::LockError::Busy) instead of waiting: `NOWAIT`; on SQLite a `busy_timeout` of
     /// zero, for the `BEGIN` only.
     ///
     /// # Example
@@ -153,12 +157,12 @@ impl<S, T: Copy> RowLock<S, Block, T> {
 
     /// Leave out the rows that somebody else holds: `SKIP LOCKED`. Not available on SQLite.
     ///
-    /// A single row that is skipped is [`LockError::NotFound`].
+    /// A single row that is skipped is [`LockError::NotFound`](crate::LockError::NotFound).
     pub const fn skip_locked(self) -> RowLock<S, SkipLocked, T> {
         self.wait(SkipLocked)
     }
 
-    /// Wait for the lock at most this long, then fail with [`LockError::Timeout`].
+    /// Wait for the lock at most this long, then fail with [`LockError::Timeout`](crate::LockError::Timeout).
     ///
     /// Zero is [`no_wait`](Self::no_wait) everywhere. Rounded up to whole milliseconds on
     /// PostgreSQL and SQLite, to whole seconds on MySQL and MariaDB; longer than the server can
@@ -201,19 +205,20 @@ impl<S, W: Copy> RowLock<S, W, EveryTable> {
     /// Lock only the rows of this table of a join: `FOR UPDATE OF table`.
     ///
     /// On PostgreSQL and MySQL. MariaDB has no such thing; there the call returns
-    /// [`LockError::Unsupported`]. Not available on SQLite.
+    /// [`LockError::Unsupported`](crate::LockError::Unsupported). Not available on SQLite.
     pub const fn of<T>(self, table: T) -> RowLock<S, W, Of<T>> {
         RowLock {
             strength: self.strength,
             wait: self.wait,
             tables: Of(table),
             outermost: self.outermost,
+            commit_token: self.commit_token,
         }
     }
 }
 
 impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
-    /// Refuse to run inside an open transaction ([`LockError::AlreadyInTransaction`]), where the
+    /// Refuse to run inside an open transaction ([`LockError::AlreadyInTransaction`](crate::LockError::AlreadyInTransaction)), where the
     /// lock would last longer than the call and `Ok` would not mean committed.
     ///
     /// # Example
@@ -237,6 +242,22 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
     pub const fn outermost(self) -> Self {
         Self {
             outermost: true,
+            ..self
+        }
+    }
+
+    /// Leave this token behind if, and only if, the transaction commits, so that a commit in doubt
+    /// can be [resolved](CommitToken::resolve).
+    ///
+    /// Implies [`outermost`](Self::outermost). The table must be there
+    /// ([`CommitToken::create_table`]). A token is for one call; used a second time the call returns
+    /// [`LockError::Database`](crate::LockError::Database) with a unique violation, and applies nothing.
+    ///
+    /// Executes `INSERT INTO row_lock_commits (token) VALUES (…)`, in the round trip of the `BEGIN`.
+    pub const fn commit_token(self, token: CommitToken) -> Self {
+        Self {
+            outermost: true,
+            commit_token: Some(token),
             ..self
         }
     }

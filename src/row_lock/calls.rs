@@ -162,16 +162,16 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
     /// Locks the rows with these primary keys, hands them to `f` in the order asked for, and
     /// commits when `f` returns `Ok`.
     ///
-    /// As [`with_row_locks`], with any number of keys up to what one statement can bind (65,535
+    /// As [`with_row_locks`](crate::with_row_locks), with any number of keys up to what one statement can bind (65,535
     /// values on PostgreSQL, MySQL and MariaDB, 32,766 on SQLite). Without keys, `f` runs in the
     /// transaction with an empty `Vec`.
     ///
-    /// Executes the SQL of [`with_row_locks`], and like [`with`](Self::with) is a savepoint in an
+    /// Executes the SQL of [`with_row_locks`](crate::with_row_locks), and like [`with`](Self::with) is a savepoint in an
     /// open transaction.
     ///
     /// # Errors
     ///
-    /// Those of [`with_row_locks`].
+    /// Those of [`with_row_locks`](crate::with_row_locks).
     ///
     /// # Panics
     ///
@@ -230,6 +230,7 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
         Request {
             waiting: self.wait.waiting(),
             outermost: self.outermost,
+            commit_token: self.commit_token,
         }
     }
 

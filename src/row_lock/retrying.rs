@@ -256,6 +256,7 @@ impl<S, W: Copy, T: Copy, D> RetryingRowLock<S, W, T, D> {
             wait: Timeout(left.max(Duration::from_millis(1))),
             tables: self.lock.tables,
             outermost: self.lock.outermost,
+            commit_token: self.lock.commit_token,
         })
     }
 }

@@ -11,12 +11,18 @@ use diesel::sqlite::Sqlite;
 use diesel::{RunQueryDsl, SqliteConnection};
 
 use super::classify;
-use crate::backend::{Cause, LockBackend, Waiting};
+use crate::backend::{batch, Cause, LockBackend, Messages, Waiting};
 use crate::error::LockError;
 
 impl LockBackend for Sqlite {
     const VICTIM_LOSES_TRANSACTION: bool = false;
     const ROW_VALUES: &'static str = "VALUES ";
+    const CREATE_COMMITS: &'static str =
+        include_str!("../../migrations/sqlite/2026-11-22-000001_row_lock_commits/up.sql");
+
+    fn seconds_ago(seconds: u32) -> String {
+        format!("CAST(strftime('%s', 'now') AS INTEGER) - {seconds}")
+    }
 
     fn wait_sql(_: Waiting) -> Cow<'static, str> {
         "".into()
@@ -25,20 +31,20 @@ impl LockBackend for Sqlite {
     /// `BEGIN IMMEDIATE` takes the write lock of the whole database, which is the exclusion that
     /// `FOR UPDATE` gives elsewhere. A deferred transaction would take it at its first write, and
     /// fail there at once if anybody had committed since its first read.
-    fn begin<C>(conn: &mut C, waiting: Waiting) -> QueryResult<()>
+    fn begin<C>(conn: &mut C, waiting: Waiting, first: Option<&str>) -> QueryResult<()>
     where
         C: LoadConnection<Backend = Self>,
     {
-        const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT row_lock_guard";
+        let begin = batch("BEGIN IMMEDIATE; SAVEPOINT row_lock_guard", first);
         let wait = match waiting {
-            Waiting::Session | Waiting::Skip => return conn.batch_execute(BEGIN),
+            Waiting::Session | Waiting::Skip => return conn.batch_execute(&begin),
             Waiting::Never => 0,
             Waiting::AtMost(time) => millis(time),
         };
         // The session's own timeout is back before the closure runs.
         let session = sql::<Integer>("PRAGMA busy_timeout").get_result::<i32>(conn)?;
         conn.batch_execute(&format!("PRAGMA busy_timeout = {wait}"))?;
-        let begun = conn.batch_execute(BEGIN);
+        let begun = conn.batch_execute(&begin);
         conn.batch_execute(&format!("PRAGMA busy_timeout = {session}"))?;
         begun
     }
@@ -69,7 +75,7 @@ impl LockBackend for Sqlite {
         }
     }
 
-    const MESSAGES: &'static [(&'static str, Cause)] = classify::MESSAGES;
+    const ENGLISH: Messages = classify::ENGLISH;
 
     fn classify_untranslated(
         _: &DatabaseErrorKind,

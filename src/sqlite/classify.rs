@@ -1,11 +1,10 @@
 //! What SQLite's errors mean.
 
-use crate::backend::Cause;
+use crate::backend::{Cause, Messages};
 
-/// How a message begins, and what it means. The texts are those of `sqlite3ErrStr` in `main.c`;
-/// they are not translated.
-pub(super) const MESSAGES: &[(&str, Cause)] = &[
-    ("database is locked", Cause::Timeout),       // SQLITE_BUSY
-    ("database table is locked", Cause::Timeout), // SQLITE_LOCKED, with a shared cache
-    ("interrupted", Cause::Cancelled),            // SQLITE_INTERRUPT
+/// The texts of `sqlite3ErrStr` in `main.c`; they are not translated.
+pub(super) const ENGLISH: Messages = &[
+    ("database is locked%", Cause::Timeout),       // SQLITE_BUSY
+    ("database table is locked%", Cause::Timeout), // SQLITE_LOCKED, with a shared cache
+    ("interrupted", Cause::Cancelled),             // SQLITE_INTERRUPT
 ];

@@ -54,6 +54,8 @@ fn missing<'a>(wanted: &[&'a str], query: &str) -> Vec<&'a str> {
 
 fn install<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
+    // Small images of Debian tell dpkg to leave all translations out; the tests need the server's.
+    arguments.extend(["-o", "Dpkg::Options::=--path-include=*/postgres-*.mo"]);
     arguments.extend(packages);
     arguments
 }
@@ -125,7 +127,7 @@ mod tests {
         assert_eq!(
             by_hand(&["libpq-dev", "postgresql"]).trim(),
             "sudo apt-get update && sudo apt-get install -y -q --no-install-recommends \
-             libpq-dev postgresql"
+             -o Dpkg::Options::=--path-include=*/postgres-*.mo libpq-dev postgresql"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! A proxy on loopback that counts round trips.
+//! A proxy on loopback that counts round trips, and that can cut the connection at COMMIT.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -16,14 +16,39 @@ pub(crate) struct Wire {
 struct Turns {
     number: usize,
     client_speaks: bool,
+    cut: Option<Cut>,
+    committing: bool,
+}
+
+/// Where the connection is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The server never hears of the COMMIT.
+    BeforeCommit,
+    /// The server hears of it, and is then alone.
+    BehindCommit,
+    /// The server has answered, and the client never hears of it.
+    BeforeAnswer,
 }
 
 impl Wire {
     pub(crate) fn to(server: &str) -> Self {
+        Self::with(server, None)
+    }
+
+    /// Cuts the connection at its first `COMMIT`.
+    pub(crate) fn that_cuts(server: &str, cut: Cut) -> Self {
+        Self::with(server, Some(cut))
+    }
+
+    fn with(server: &str, cut: Option<Cut>) -> Self {
         let server = server.to_socket_addrs().unwrap().next().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let turns = Arc::<Mutex<Turns>>::default();
+        let turns = Arc::new(Mutex::new(Turns {
+            cut,
+            ..Turns::default()
+        }));
         let counted = Arc::clone(&turns);
         thread::spawn(move || {
             let (client, _) = listener.accept().unwrap();
@@ -50,17 +75,28 @@ impl Wire {
 fn forward(mut from: TcpStream, mut to: TcpStream, from_client: bool, turns: &Mutex<Turns>) {
     let mut buffer = [0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        {
+        let (cut, committing) = {
             // Before it is passed on: nobody can answer what has not arrived.
             let mut turns = turns.lock().unwrap();
             if from_client && !turns.client_speaks {
                 turns.number += 1;
             }
             turns.client_speaks = from_client;
-        }
-        if to.write_all(&buffer[..length]).is_err() {
+            let commits = buffer[..length].windows(6).any(|word| word == b"COMMIT");
+            turns.committing |= from_client && commits;
+            (turns.cut, turns.committing)
+        };
+        let cut = cut.filter(|_| committing);
+        let stop = match cut {
+            Some(Cut::BeforeCommit) => true,
+            Some(Cut::BeforeAnswer) => !from_client,
+            Some(Cut::BehindCommit) | None => false,
+        };
+        if stop || to.write_all(&buffer[..length]).is_err() || cut == Some(Cut::BehindCommit) {
             break;
         }
     }
-    let _ = to.shutdown(Shutdown::Both);
+    for stream in [&from, &to] {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
 }

@@ -1,6 +1,7 @@
 //! The servers of a run: started for it, or given by the environment.
 
 mod cluster;
+mod languages;
 mod mariadb;
 mod postgres;
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::cluster::{free_port, Cluster, Home};
-use super::{given, Plan};
+use super::{given, languages, Plan};
 
 pub(super) const VARIABLE: &str = "PG_URL";
 
@@ -39,6 +39,7 @@ pub(super) fn plan() -> Result<Plan> {
     let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
     let mut server = home.command(programs.join("postgres"), END)?;
     server.args(["-D", "data"]);
+    languages::offer(&mut server, home.path())?;
     for setting in [
         "listen_addresses=127.0.0.1",
         &format!("port={port}"),

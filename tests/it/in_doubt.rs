@@ -1,0 +1,216 @@
+//! Promise 3: a connection that is lost at COMMIT leaves the call in doubt, and a commit token
+//! resolves it.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel_row_lock::{
+    with_row_lock, CommitToken, LockError, Locked, Outcome, Resolution, Retry, RowLock,
+};
+
+use crate::support::laws;
+use crate::support::schema::{accounts, Account};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use crate::support::wire::{Cut, Wire};
+
+/// Adds 100 to account 1 over a connection that is cut, with a token; returns the token.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+macro_rules! deposit_in_doubt {
+    ($db:ident, $cut:expr) => {{
+        let wire = Wire::that_cuts(&$db.server(), $cut);
+        let conn = &mut Conn::establish(&$db.url_at(&wire.address.to_string())).unwrap();
+        let token = CommitToken::new();
+        let lock = RowLock::for_update().commit_token(token);
+        let result = lock.with(
+            conn,
+            accounts::table.find(1),
+            |conn, mut account: Locked<Account>| {
+                account.balance += 100;
+                account.save_changes::<Account>(conn)
+            },
+        );
+        let error = LockError::from(result.unwrap_err());
+        assert!(
+            matches!(error, LockError::CommitUnknown { .. }),
+            "{:?}: {error:?}",
+            $cut
+        );
+        assert_eq!(error.outcome(), Outcome::InDoubt);
+        assert!(!error.is_transient(), "it must not be tried again");
+        token
+    }};
+}
+
+/// Of two tokens, purges the one that is made to be of `$long_ago`.
+macro_rules! assert_purged {
+    ($db:ident, $long_ago:expr) => {
+        let conn = &mut $db.connect();
+        CommitToken::create_table(conn).unwrap();
+        let [old, young] = [1, 2].map(|id| {
+            let token = CommitToken::new();
+            let lock = RowLock::for_update().commit_token(token);
+            lock.with(conn, accounts::table.find(id), nothing).unwrap();
+            token
+        });
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(CommitToken::purge(conn, hour).unwrap(), 0);
+        let (age, old) = ($long_ago, old.to_string());
+        conn.batch_execute(&format!(
+            "UPDATE row_lock_commits SET created_at = {age} WHERE token = '{old}'"
+        ))
+        .unwrap();
+        assert_eq!(CommitToken::purge(conn, hour).unwrap(), 1);
+        assert_eq!(young.resolve(conn).unwrap(), Resolution::Committed);
+    };
+}
+
+laws! {
+    [postgres, mysql] fn commit_that_never_arrived_resolves_as_not_committed(db) {
+        CommitToken::create_table(&mut db.connect()).unwrap();
+        let token = deposit_in_doubt!(db, Cut::BeforeCommit);
+        assert_eq!(token.resolve(&mut db.connect()).unwrap(), Resolution::NotCommitted);
+        assert_eq!(db.balance(1), 1_000);
+    }
+
+    [postgres, mysql] fn commit_whose_answer_was_lost_resolves_as_committed(db) {
+        CommitToken::create_table(&mut db.connect()).unwrap();
+        let token = deposit_in_doubt!(db, Cut::BeforeAnswer);
+        assert_eq!(token.resolve(&mut db.connect()).unwrap(), Resolution::Committed);
+        assert_eq!(db.balance(1), 1_100);
+    }
+
+    /// Here the server decides; the resolver must agree with it, every time.
+    [postgres, mysql] fn commit_that_raced_with_the_cut_resolves_as_what_it_was(db) {
+        CommitToken::create_table(&mut db.connect()).unwrap();
+        for _ in 0..20 {
+            let before = db.balance(1);
+            let token = deposit_in_doubt!(db, Cut::BehindCommit);
+            let resolution = token.resolve(&mut db.connect()).unwrap();
+            let applied = match db.balance(1) - before {
+                100 => Resolution::Committed,
+                0 => Resolution::NotCommitted,
+                other => panic!("applied {other}"),
+            };
+            assert_eq!(resolution, applied);
+        }
+    }
+
+    /// Twin: without the token nothing tells the two cuts apart.
+    [postgres, mysql] fn twin_the_errors_of_both_cuts_are_the_same(db) {
+        let errors = [Cut::BeforeCommit, Cut::BeforeAnswer].map(|cut| {
+            let wire = Wire::that_cuts(&db.server(), cut);
+            let conn = &mut Conn::establish(&db.url_at(&wire.address.to_string())).unwrap();
+            let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+                account.balance += 100;
+                account.save_changes::<Account>(conn).map_err(LockError::from)
+            });
+            format!("{:?}", result.unwrap_err())
+        });
+        assert_eq!(errors[0], errors[1]);
+        assert_eq!(db.balance(1), 1_100, "one of them was applied");
+    }
+
+    [postgres, mysql] fn commit_in_doubt_is_never_retried(db) {
+        let wire = Wire::that_cuts(&db.server(), Cut::BeforeAnswer);
+        let conn = &mut Conn::establish(&db.url_at(&wire.address.to_string())).unwrap();
+        let mut attempts = 0;
+        let result = RowLock::for_update().retry(Retry::new().lock_timeouts()).with(
+            conn,
+            accounts::table.find(1),
+            |conn, mut account: Locked<Account>| {
+                attempts += 1;
+                account.balance += 100;
+                account.save_changes::<Account>(conn).map_err(LockError::from)
+            },
+        );
+        assert!(matches!(result, Err(LockError::CommitUnknown { .. })), "{result:?}");
+        assert_eq!((attempts, db.balance(1)), (1, 1_100));
+    }
+
+    /// A transaction that is still open may commit yet: the resolver waits for its end.
+    [postgres, mysql] fn resolver_waits_for_a_transaction_that_is_still_open(db) {
+        CommitToken::create_table(&mut db.connect()).unwrap();
+        let token = CommitToken::new();
+        std::thread::scope(|scope| {
+            let lock = RowLock::for_update().commit_token(token);
+            let resolver = lock.with(&mut db.connect(), accounts::table.find(1), |_, _: Locked<Account>| {
+                let resolver = scope.spawn(|| token.resolve(&mut db.connect()));
+                db.wait_for_waiters(1);
+                Ok::<_, LockError>(resolver)
+            });
+            assert_eq!(resolver.unwrap().join().unwrap().unwrap(), Resolution::Committed);
+        });
+    }
+
+    [postgres, mysql, sqlite] fn resolved_as_not_committed_it_never_can(db) {
+        let conn = &mut db.connect();
+        CommitToken::create_table(conn).unwrap();
+        let token = CommitToken::new();
+        assert_eq!(token.resolve(conn).unwrap(), Resolution::NotCommitted);
+        assert_eq!(token.resolve(conn).unwrap(), Resolution::NotCommitted, "the answer stays the same");
+        let lock = RowLock::for_update().commit_token(token);
+        let late = lock.with(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+            account.balance += 100;
+            account.save_changes::<Account>(conn).map_err(LockError::from)
+        });
+        assert!(matches!(late, Err(LockError::Database(_))), "{late:?}");
+        assert_eq!(db.balance(1), 1_000);
+    }
+
+    [postgres, mysql, sqlite] fn committed_call_resolves_as_committed_and_failed_one_as_not(db) {
+        let conn = &mut db.connect();
+        CommitToken::create_table(conn).unwrap();
+        CommitToken::create_table(conn).expect("a second time is no error");
+        let (good, bad) = (CommitToken::new(), CommitToken::new());
+        let lock = RowLock::for_update();
+        lock.commit_token(good).with(conn, accounts::table.find(1), nothing).unwrap();
+        let failed = lock.commit_token(bad).with(conn, accounts::table.find(77), nothing);
+        assert!(matches!(failed, Err(LockError::NotFound { .. })), "{failed:?}");
+        for _ in 0..2 {
+            assert_eq!(good.resolve(conn).unwrap(), Resolution::Committed);
+            assert_eq!(bad.resolve(conn).unwrap(), Resolution::NotCommitted);
+        }
+    }
+
+    [postgres, mysql] fn purge_takes_old_tokens_only(db) {
+        assert_purged!(db, "'2001-01-01'");
+    }
+
+    /// SQLite counts seconds.
+    [sqlite] fn purge_takes_tokens_only_that_are_old(db) {
+        assert_purged!(db, "978307200");
+    }
+
+    [postgres, mysql, sqlite] fn token_without_its_table_is_an_error_before_anything_happens(db) {
+        let conn = &mut db.connect();
+        let mut ran = false;
+        let result = RowLock::for_update().commit_token(CommitToken::new()).with(
+            conn,
+            accounts::table.find(1),
+            |_, _: Locked<Account>| {
+                ran = true;
+                Ok::<_, LockError>(())
+            },
+        );
+        assert!(matches!(result, Err(LockError::Database(_))), "{result:?}");
+        assert!(!ran);
+        with_row_lock(conn, accounts::table.find(1), nothing).expect("the connection is usable");
+    }
+
+    [postgres, mysql, sqlite] fn token_is_for_the_outermost_transaction_only(db) {
+        let conn = &mut db.connect();
+        CommitToken::create_table(conn).unwrap();
+        let token = CommitToken::new();
+        let inside = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            let resolved = token.resolve(conn);
+            assert!(matches!(resolved, Err(LockError::AlreadyInTransaction { .. })), "{resolved:?}");
+            RowLock::for_update().commit_token(token).with(conn, accounts::table.find(2), nothing)
+        });
+        assert!(matches!(inside, Err(LockError::AlreadyInTransaction { .. })), "{inside:?}");
+    }
+}
+
+fn nothing<C>(_: &mut C, _: Locked<'_, Account>) -> Result<(), LockError> {
+    Ok(())
+}
