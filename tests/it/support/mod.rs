@@ -44,6 +44,26 @@ macro_rules! laws {
 }
 pub(crate) use laws;
 
+/// What is the same for each `Db`, but for its connection's type.
+macro_rules! shared_methods {
+    () => {
+        /// What a plain look at the balance shows from a fresh connection.
+        pub(crate) fn balance(&self, id: i32) -> i64 {
+            use crate::support::schema::accounts;
+            accounts::table
+                .find(id)
+                .select(accounts::balance)
+                .first(&mut self.connect())
+                .unwrap()
+        }
+
+        pub(crate) fn wait_for_waiters(&self, number: i64) {
+            crate::support::wait_until("others wait", Self::PAUSE, || self.waiters() == number);
+        }
+    };
+}
+pub(crate) use shared_methods;
+
 macro_rules! if_compiled_in {
     (postgres $item:item) => {
         #[cfg(feature = "postgres")]

@@ -9,7 +9,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
-use super::{database_name, schema, server_of, server_url, wait_until};
+use super::{database_name, schema, server_of, server_url, shared_methods};
 
 pub(crate) type Conn = MysqlConnection;
 
@@ -18,6 +18,8 @@ pub(crate) struct Db {
 }
 
 impl Db {
+    const PAUSE: Duration = Duration::ZERO;
+
     pub(crate) fn new(law: &str) -> Self {
         let name = database_name(law);
         server()
@@ -68,21 +70,7 @@ impl Db {
         .unwrap()
     }
 
-    pub(crate) fn wait_for_waiters(&self, number: i64) {
-        wait_until("the server says who waits", Duration::ZERO, || {
-            self.waiters() == number
-        });
-    }
-
-    /// What a plain look at the balance shows from a fresh connection.
-    pub(crate) fn balance(&self, id: i32) -> i64 {
-        use schema::accounts;
-        accounts::table
-            .find(id)
-            .select(accounts::balance)
-            .first(&mut self.connect())
-            .unwrap()
-    }
+    shared_methods!();
 
     /// The settings that a locked call touches.
     pub(crate) fn settings(conn: &mut Conn) -> String {

@@ -9,7 +9,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-use super::{schema, wait_until};
+use super::{schema, shared_methods};
 
 pub(crate) type Conn = SqliteConnection;
 
@@ -19,6 +19,8 @@ pub(crate) struct Db {
 }
 
 impl Db {
+    const PAUSE: Duration = Duration::from_millis(1);
+
     pub(crate) fn new(_law: &str) -> Self {
         let db = Self {
             folder: tempfile::tempdir().unwrap(),
@@ -59,23 +61,7 @@ impl Db {
         self.waiters.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn wait_for_waiters(&self, number: i64) {
-        wait_until(
-            "they are in BEGIN IMMEDIATE",
-            Duration::from_millis(1),
-            || self.waiters() == number,
-        );
-    }
-
-    /// What a plain look at the balance shows from a fresh connection.
-    pub(crate) fn balance(&self, id: i32) -> i64 {
-        use schema::accounts;
-        accounts::table
-            .find(id)
-            .select(accounts::balance)
-            .first(&mut self.connect())
-            .unwrap()
-    }
+    shared_methods!();
 
     /// The settings that a locked call touches.
     pub(crate) fn settings(conn: &mut Conn) -> String {

@@ -1,0 +1,125 @@
+//! [`RetryCause`] and [`Retryable`]: which errors may be tried again.
+
+use std::fmt;
+
+use diesel::result::Error as DieselError;
+
+use crate::backend::{cause_of, Cause};
+use crate::error::LockError;
+
+/// Why an attempt failed that may be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RetryCause {
+    /// The transaction was the victim of a deadlock.
+    Deadlock,
+    /// The transaction can't be put in order with a concurrent one.
+    SerializationFailure,
+    /// The lock did not come free in time. Retried only [on demand](Retry::lock_timeouts).
+    Timeout,
+    /// Somebody else holds the lock. Retried only [on demand](Retry::lock_timeouts).
+    Busy,
+}
+
+impl fmt::Display for RetryCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deadlock => "a deadlock",
+            Self::SerializationFailure => "a serialization failure",
+            Self::Timeout => "a lock timeout",
+            Self::Busy => "a busy row",
+        })
+    }
+}
+
+impl RetryCause {
+    /// Looks for a cause in an error and the errors behind it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use diesel_row_lock::{LockError, RetryCause};
+    ///
+    /// let error: anyhow::Error = LockError::NotFound { key: None }.into();
+    /// assert_eq!(RetryCause::of(error.as_ref()), None);
+    /// ```
+    pub fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let mut error = Some(error);
+        while let Some(this) = error {
+            let cause = match this.downcast_ref::<LockError>() {
+                Some(lock) => return lock.retry_cause(),
+                None => this
+                    .downcast_ref::<DieselError>()
+                    .and_then(Retryable::retry_cause),
+            };
+            if cause.is_some() {
+                return cause;
+            }
+            error = this.source();
+        }
+        None
+    }
+}
+
+/// An error that can say whether the attempt that it ended may be made again.
+///
+/// [`LockError`] and [`diesel::result::Error`] can. An error of your own hands the question on; for
+/// one that is not yours there is [`RetryingRowLock::when`](crate::RetryingRowLock::when).
+///
+/// # Example
+///
+/// ```
+/// use diesel_row_lock::{LockError, RetryCause, Retryable};
+///
+/// enum BankError {
+///     InsufficientFunds,
+///     Lock(LockError),
+///     Database(diesel::result::Error),
+/// }
+///
+/// impl Retryable for BankError {
+///     fn retry_cause(&self) -> Option<RetryCause> {
+///         match self {
+///             Self::Lock(error) => error.retry_cause(),
+///             Self::Database(error) => error.retry_cause(),
+///             Self::InsufficientFunds => None,
+///         }
+///     }
+/// }
+/// # assert_eq!(BankError::InsufficientFunds.retry_cause(), None);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which of its errors may be retried",
+    note = "implement `Retryable` for it, or pass a closure to `.when(…)`"
+)]
+pub trait Retryable {
+    /// The cause, if an attempt that ended with this error may be made again.
+    fn retry_cause(&self) -> Option<RetryCause>;
+}
+
+impl Retryable for LockError {
+    fn retry_cause(&self) -> Option<RetryCause> {
+        match self {
+            Self::Deadlock { .. } => Some(RetryCause::Deadlock),
+            Self::SerializationFailure { .. } => Some(RetryCause::SerializationFailure),
+            Self::Timeout { .. } => Some(RetryCause::Timeout),
+            Self::Busy { .. } => Some(RetryCause::Busy),
+            _ => None,
+        }
+    }
+}
+
+impl Retryable for DieselError {
+    fn retry_cause(&self) -> Option<RetryCause> {
+        if let Self::QueryBuilderError(inner) = self {
+            return inner.downcast_ref::<LockError>()?.retry_cause();
+        }
+        match cause_of(self)? {
+            Cause::Deadlock => Some(RetryCause::Deadlock),
+            Cause::SerializationFailure => Some(RetryCause::SerializationFailure),
+            Cause::Timeout => Some(RetryCause::Timeout),
+            Cause::Busy => Some(RetryCause::Busy),
+            _ => None,
+        }
+    }
+}

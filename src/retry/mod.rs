@@ -1,0 +1,233 @@
+//! [`Retry`]: how often to try again, and how long to wait before. Knows errors and time, nothing
+//! about locks.
+
+mod cause;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+
+pub use self::cause::{RetryCause, Retryable};
+use crate::error::LockError;
+
+/// An attempt that failed and will be made again, as [`Retry::on_retry`] is told of it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct FailedAttempt {
+    /// Which one, from 1.
+    pub number: u32,
+    /// Why it failed.
+    pub cause: RetryCause,
+    /// How long until the next one.
+    pub pause: Duration,
+}
+
+/// When to give up, and how long to wait before each further attempt.
+///
+/// Deadlocks and serialization failures are retried; lock timeouts and busy rows only
+/// [on demand](Self::lock_timeouts); nothing else, and never a commit in doubt. Between attempts no
+/// transaction is open and no lock is held.
+///
+/// # Default
+///
+/// 5 attempts, no deadline. The pauses begin at 10 ms and double up to 1 s, each with a random part
+/// of up to its own length on top, so that those who met once don't meet again.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use diesel_row_lock::Retry;
+///
+/// let policy = Retry::new()
+///     .attempts(10)
+///     .deadline(Duration::from_secs(5))
+///     .on_retry(|failed| eprintln!("attempt {} failed: {}", failed.number, failed.cause));
+/// # let _ = policy;
+/// ```
+#[derive(Clone)]
+#[must_use = "a policy does nothing until it is given to `RowLock::retry`"]
+pub struct Retry {
+    attempts: u32,
+    deadline: Option<Duration>,
+    lock_timeouts: bool,
+    pauses: ExponentialBuilder,
+    sleeper: Arc<dyn Fn(Duration) + Send + Sync>,
+    hook: Arc<dyn Fn(&FailedAttempt) + Send + Sync>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            deadline: None,
+            lock_timeouts: false,
+            pauses: ExponentialBuilder::new()
+                .with_min_delay(Duration::from_millis(10))
+                .with_max_delay(Duration::from_secs(1))
+                .with_factor(2.0)
+                .with_jitter()
+                .without_max_times(),
+            sleeper: Arc::new(thread::sleep),
+            hook: Arc::new(|_| {}),
+        }
+    }
+}
+
+impl fmt::Debug for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("attempts", &self.attempts)
+            .field("deadline", &self.deadline)
+            .field("lock_timeouts", &self.lock_timeouts)
+            .field("pauses", &self.pauses)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Retry {
+    /// The default policy.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many attempts there are in all, the first one included. Zero counts as one.
+    pub fn attempts(self, attempts: u32) -> Self {
+        Self {
+            attempts: attempts.max(1),
+            ..self
+        }
+    }
+
+    /// How long the call may take in all: lock waits, attempts and pauses. No lock is waited for
+    /// longer than what is left (rounded up as [`RowLock::timeout`](crate::RowLock::timeout) does),
+    /// and no pause is begun that would end later. The closure itself is not interrupted.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self {
+            deadline: Some(deadline),
+            ..self
+        }
+    }
+
+    /// Retry lock timeouts and busy rows too.
+    pub fn lock_timeouts(self) -> Self {
+        Self {
+            lock_timeouts: true,
+            ..self
+        }
+    }
+
+    /// The shortest pause (before its random part), and the longest.
+    pub fn pauses(self, shortest: Duration, longest: Duration) -> Self {
+        Self {
+            pauses: self.pauses.with_min_delay(shortest).with_max_delay(longest),
+            ..self
+        }
+    }
+
+    /// Makes the random part of the pauses the same in every run.
+    pub fn jitter_seed(self, seed: u64) -> Self {
+        Self {
+            pauses: self.pauses.with_jitter_seed(seed),
+            ..self
+        }
+    }
+
+    /// What pauses, instead of [`std::thread::sleep`].
+    pub fn sleeper(self, sleeper: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        Self {
+            sleeper: Arc::new(sleeper),
+            ..self
+        }
+    }
+
+    /// Called after each failed attempt that will be made again, before the pause.
+    pub fn on_retry(self, hook: impl Fn(&FailedAttempt) + Send + Sync + 'static) -> Self {
+        Self {
+            hook: Arc::new(hook),
+            ..self
+        }
+    }
+
+    /// Makes attempts until one succeeds, fails for good, or the policy says enough. `attempt` is
+    /// told how much of the deadline is left.
+    pub(crate) fn run<R, E>(
+        &self,
+        mut attempt: impl FnMut(Option<Duration>) -> Result<R, Failure<E>>,
+        cause_of_own: impl Fn(&E) -> Option<RetryCause>,
+    ) -> Result<R, E>
+    where
+        E: From<LockError>,
+    {
+        let begin = Instant::now();
+        let mut pauses = self.pauses.build();
+        let mut first = None;
+        for number in 1.. {
+            let left = self.deadline.map(|all| all.saturating_sub(begin.elapsed()));
+            let failure = match attempt(left) {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            let cause = match &failure {
+                Failure::Lock(error) => error.retry_cause(),
+                Failure::Own(error) => cause_of_own(error),
+            };
+            let Some(cause) = cause.filter(|cause| self.covers(*cause)) else {
+                return Err(failure.into_error());
+            };
+            let first = *first.get_or_insert(cause);
+            let pause = pauses.next().unwrap_or_default();
+            let too_late = self
+                .deadline
+                .is_some_and(|deadline| begin.elapsed() + pause >= deadline);
+            if number >= self.attempts || too_late {
+                return Err(LockError::RetriesExhausted {
+                    attempts: number,
+                    first,
+                    last: cause,
+                }
+                .into());
+            }
+            (self.hook)(&FailedAttempt {
+                number,
+                cause,
+                pause,
+            });
+            (self.sleeper)(pause);
+        }
+        unreachable!("the attempts are limited")
+    }
+
+    fn covers(&self, cause: RetryCause) -> bool {
+        match cause {
+            RetryCause::Deadlock | RetryCause::SerializationFailure => true,
+            RetryCause::Timeout | RetryCause::Busy => self.lock_timeouts,
+        }
+    }
+}
+
+/// How an attempt failed: in this crate's hands, or by the closure's own error.
+pub(crate) enum Failure<E> {
+    Lock(LockError),
+    Own(E),
+}
+
+impl<E> From<LockError> for Failure<E> {
+    fn from(error: LockError) -> Self {
+        Self::Lock(error)
+    }
+}
+
+impl<E: From<LockError>> Failure<E> {
+    fn into_error(self) -> E {
+        match self {
+            Self::Lock(error) => error.into(),
+            Self::Own(error) => error,
+        }
+    }
+}
