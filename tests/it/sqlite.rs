@@ -103,7 +103,7 @@ laws! {
         assert_eq!(balance.unwrap(), 1_000);
     }
 
-    /// L16: in rollback-journal mode a reader keeps the writer from committing.
+    /// In rollback-journal mode a reader keeps the writer from committing.
     [sqlite] fn commit_that_a_reader_blocks_is_a_timeout_and_nothing_is_applied(db) {
         let conn = &mut db.connect();
         conn.batch_execute("PRAGMA journal_mode = DELETE; PRAGMA busy_timeout = 50").unwrap();
