@@ -15,9 +15,9 @@ pub enum RetryCause {
     Deadlock,
     /// The transaction can't be put in order with a concurrent one.
     SerializationFailure,
-    /// The lock did not come free in time. Retried only [on demand](Retry::lock_timeouts).
+    /// The lock did not come free in time. Retried only [on demand](crate::Retry::lock_timeouts).
     Timeout,
-    /// Somebody else holds the lock. Retried only [on demand](Retry::lock_timeouts).
+    /// Somebody else holds the lock. Retried only [on demand](crate::Retry::lock_timeouts).
     Busy,
 }
 
