@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, Outcome, RowLock};
 
-use crate::strengths::while_held;
+use crate::support::calls::while_held;
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, Outcome, RowLock};
 
-use crate::strengths::while_held;
+use crate::support::calls::{assert_error, interrupted_wait, nothing, while_held};
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
@@ -302,43 +302,6 @@ laws! {
     }
 }
 
-pub(crate) fn nothing<C>(_: &mut C, _: Locked<'_, Account>) -> Result<(), LockError> {
-    Ok(())
-}
-
-/// The variant of the error, what became of the work, and whether to try again. Shows the server's
-/// own words.
-macro_rules! assert_error {
-    ($result:expr, $variant:ident, $outcome:ident, $transient:ident, $contention:ident) => {
-        let result = $result;
-        let Err(error) = &result else {
-            panic!("{result:?}")
-        };
-        let seen = (
-            matches!(error, LockError::$variant { .. }),
-            error.outcome(),
-            if error.is_transient() {
-                "transient"
-            } else {
-                "lasting"
-            },
-            if error.is_contention() {
-                "contention"
-            } else {
-                "no_contention"
-            },
-        );
-        let expected = (
-            true,
-            Outcome::$outcome,
-            stringify!($transient),
-            stringify!($contention),
-        );
-        assert_eq!(seen, expected, "not {}: {error:?}", stringify!($variant));
-    };
-}
-pub(crate) use assert_error;
-
 /// No transaction is open, and locked calls and plain statements work.
 macro_rules! assert_usable {
     ($db:ident, $conn:expr) => {
@@ -356,18 +319,3 @@ macro_rules! assert_usable {
     };
 }
 use assert_usable;
-
-/// The result of a call that waits for account 1 when `$interrupt` happens.
-macro_rules! interrupted_wait {
-    ($db:ident, $conn:ident, $interrupt:expr) => {
-        thread::scope(|scope| {
-            while_held!($db, 1, RowLock::for_update(), {
-                let waiter = scope.spawn(|| with_row_lock($conn, accounts::table.find(1), nothing));
-                $db.wait_for_waiters(1);
-                $interrupt;
-                waiter.join().unwrap()
-            })
-        })
-    };
-}
-pub(crate) use interrupted_wait;

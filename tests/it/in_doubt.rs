@@ -9,6 +9,7 @@ use diesel_row_lock::{
     with_row_lock, CommitToken, LockError, Locked, Outcome, Resolution, Retry, RowLock,
 };
 
+use crate::support::calls::nothing;
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -209,8 +210,4 @@ laws! {
         });
         assert!(matches!(inside, Err(LockError::AlreadyInTransaction { .. })), "{inside:?}");
     }
-}
-
-fn nothing<C>(_: &mut C, _: Locked<'_, Account>) -> Result<(), LockError> {
-    Ok(())
 }

@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, LockError, Locked, RowLock};
 
-use crate::strengths::while_held;
+use crate::support::calls::while_held;
 use crate::support::laws;
 use crate::support::schema::{accounts, entries, Account};
 

@@ -9,8 +9,7 @@ use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel_row_lock::{with_row_lock, LockError, Locked, RowLock};
 
-use crate::errors::nothing;
-use crate::strengths::while_held;
+use crate::support::calls::{nothing, while_held};
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 

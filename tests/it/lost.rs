@@ -7,8 +7,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, RowLock};
 
-use crate::errors::{assert_error, interrupted_wait, nothing};
-use crate::strengths::while_held;
+use crate::support::calls::{assert_error, interrupted_wait, nothing};
 use crate::support::schema::{accounts, Account};
 use crate::support::{laws, wait_until};
 

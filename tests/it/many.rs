@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, RowLock};
 use rand::Rng;
 
-use crate::strengths::{ask, assert_busy, while_held};
+use crate::support::calls::{ask, assert_busy, while_held};
 use crate::support::laws;
 use crate::support::probe::statements_of;
 use crate::support::schema::{accounts, Account};

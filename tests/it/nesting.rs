@@ -5,22 +5,18 @@ use diesel::prelude::*;
 use diesel::result::Error::RollbackTransaction;
 use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, RowLock};
 
+use crate::support::calls::ask;
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 macro_rules! is_locked {
-    ($db:ident, $id:expr) => {{
-        let second = RowLock::for_update().no_wait().with(
-            &mut $db.connect(),
-            accounts::table.find($id),
-            |_, _: Locked<Account>| Ok::<_, LockError>(()),
-        );
-        match second {
+    ($db:ident, $id:expr) => {
+        match ask!($db, $id, RowLock::for_update()) {
             Ok(()) => false,
             Err(LockError::Busy { .. }) => true,
             Err(error) => panic!("{error:?}"),
         }
-    }};
+    };
 }
 
 /// A locked call on account 1 that sets it to 11 and ends in `$outer`; in it one on account 2 that

@@ -6,20 +6,14 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, RowLock};
 
+use crate::support::calls::ask;
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 /// Fails unless another connection gets the row's lock at once.
 macro_rules! assert_free {
     ($db:ident, $id:expr) => {
-        RowLock::for_update()
-            .no_wait()
-            .with(
-                &mut $db.connect(),
-                accounts::table.find($id),
-                |_, _: Locked<Account>| Ok::<_, LockError>(()),
-            )
-            .expect("the row is free")
+        ask!($db, $id, RowLock::for_update()).expect("the row is free")
     };
 }
 
@@ -131,11 +125,7 @@ laws! {
             })
         }));
         assert!(panic.is_err());
-        let second = RowLock::for_update().no_wait().with(
-            &mut db.connect(),
-            accounts::table.find(1),
-            |_, _: Locked<Account>| Ok::<_, LockError>(()),
-        );
+        let second = ask!(db, 1, RowLock::for_update());
         assert!(matches!(second, Err(LockError::Busy { .. })), "Diesel mends this now: {second:?}");
     }
 
@@ -145,11 +135,7 @@ laws! {
             conn.immediate_transaction(|_| -> QueryResult<()> { panic!() })
         }));
         assert!(panic.is_err());
-        let second = RowLock::for_update().no_wait().with(
-            &mut db.connect(),
-            accounts::table.find(1),
-            |_, _: Locked<Account>| Ok::<_, LockError>(()),
-        );
+        let second = ask!(db, 1, RowLock::for_update());
         assert!(matches!(second, Err(LockError::Busy { .. })), "Diesel mends this now: {second:?}");
     }
 }

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection, R2D2Connection};
 use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, RowLock};
 
-use crate::strengths::{ask, assert_busy, while_held};
+use crate::support::calls::{ask, assert_busy, while_held};
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 

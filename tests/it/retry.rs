@@ -9,6 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Retry, RetryCause, Retryable, RowLock};
 
+use crate::support::calls::nothing;
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
@@ -265,10 +266,6 @@ laws! {
         assert_eq!(total, 4_000);
         assert!(retried.load(Ordering::SeqCst) > 0, "nothing deadlocked, so nothing is proven");
     }
-}
-
-fn nothing<C>(_: &mut C, _: Locked<'_, Account>) -> Result<(), LockError> {
-    Ok(())
 }
 
 fn a_deadlock() -> LockError {

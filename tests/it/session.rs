@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel_row_lock::{with_row_lock, LockError, Locked, RowLock};
 
-use crate::strengths::{assert_busy, while_held};
+use crate::support::calls::{assert_busy, while_held};
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 

@@ -7,6 +7,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, LockError, Locked, RowLock};
 
+use crate::support::calls::{ask, assert_busy, while_held};
 use crate::support::laws;
 use crate::support::probe::statements_of;
 use crate::support::schema::{accounts, Account};
@@ -260,42 +261,6 @@ laws! {
             .unwrap();
     }
 }
-
-/// Runs `$then` while another connection holds account `$id`.
-macro_rules! while_held {
-    ($db:ident, $id:expr, $lock:expr, $then:block) => {
-        $lock
-            .with(
-                &mut $db.connect(),
-                accounts::table.find($id),
-                |_, _: Locked<Account>| Ok::<_, LockError>($then),
-            )
-            .unwrap()
-    };
-}
-pub(crate) use while_held;
-
-/// Asks for account `$id` from a fresh connection, without waiting.
-macro_rules! ask {
-    ($db:ident, $id:expr, $lock:expr) => {
-        $lock.no_wait().with(
-            &mut $db.connect(),
-            accounts::table.find($id),
-            |_, _: Locked<Account>| Ok::<_, LockError>(()),
-        )
-    };
-}
-pub(crate) use ask;
-
-macro_rules! assert_busy {
-    ($result:expr) => {
-        match $result {
-            Err(LockError::Busy { .. }) => {}
-            other => panic!("not busy: {other:?}"),
-        }
-    };
-}
-pub(crate) use assert_busy;
 
 /// Behind the key of the row stands `$clause`, and nothing else.
 macro_rules! assert_clause {

@@ -8,7 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, LockError, Locked, RowLock};
 
-use crate::strengths::{ask, assert_busy, while_held};
+use crate::support::calls::{ask, assert_busy, while_held};
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 

@@ -9,6 +9,7 @@ pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
+pub(crate) mod calls;
 pub(crate) mod probe;
 pub(crate) mod schema;
 #[cfg(any(feature = "postgres", feature = "mysql"))]

@@ -1,0 +1,94 @@
+//! Calls and questions that many laws make, beside the one that is under test.
+
+use diesel_row_lock::{LockError, Locked};
+
+use super::schema::Account;
+
+/// The closure of a call that only wants the lock.
+pub(crate) fn nothing<C>(_: &mut C, _: Locked<'_, Account>) -> Result<(), LockError> {
+    Ok(())
+}
+
+/// The variant of the error, what became of the work, and whether to try again. Shows the server's
+/// own words.
+macro_rules! assert_error {
+    ($result:expr, $variant:ident, $outcome:ident, $transient:ident, $contention:ident) => {
+        let result = $result;
+        let Err(error) = &result else {
+            panic!("{result:?}")
+        };
+        let seen = (
+            matches!(error, LockError::$variant { .. }),
+            error.outcome(),
+            if error.is_transient() {
+                "transient"
+            } else {
+                "lasting"
+            },
+            if error.is_contention() {
+                "contention"
+            } else {
+                "no_contention"
+            },
+        );
+        let expected = (
+            true,
+            Outcome::$outcome,
+            stringify!($transient),
+            stringify!($contention),
+        );
+        assert_eq!(seen, expected, "not {}: {error:?}", stringify!($variant));
+    };
+}
+pub(crate) use assert_error;
+
+/// Runs `$then` while another connection holds account `$id`.
+macro_rules! while_held {
+    ($db:ident, $id:expr, $lock:expr, $then:block) => {
+        $lock
+            .with(
+                &mut $db.connect(),
+                accounts::table.find($id),
+                |_, _: Locked<Account>| Ok::<_, LockError>($then),
+            )
+            .unwrap()
+    };
+}
+pub(crate) use while_held;
+
+/// Asks for account `$id` from a fresh connection, without waiting.
+macro_rules! ask {
+    ($db:ident, $id:expr, $lock:expr) => {
+        $lock.no_wait().with(
+            &mut $db.connect(),
+            accounts::table.find($id),
+            |_, _: Locked<Account>| Ok::<_, LockError>(()),
+        )
+    };
+}
+pub(crate) use ask;
+
+macro_rules! assert_busy {
+    ($result:expr) => {
+        match $result {
+            Err(LockError::Busy { .. }) => {}
+            other => panic!("not busy: {other:?}"),
+        }
+    };
+}
+pub(crate) use assert_busy;
+
+/// The result of a call that waits for account 1 when `$interrupt` happens.
+macro_rules! interrupted_wait {
+    ($db:ident, $conn:ident, $interrupt:expr) => {
+        thread::scope(|scope| {
+            crate::support::calls::while_held!($db, 1, RowLock::for_update(), {
+                let waiter = scope.spawn(|| with_row_lock($conn, accounts::table.find(1), nothing));
+                $db.wait_for_waiters(1);
+                $interrupt;
+                waiter.join().unwrap()
+            })
+        })
+    };
+}
+pub(crate) use interrupted_wait;
