@@ -29,6 +29,22 @@ pub enum Waiting {
     AtMost(Duration),
 }
 
+/// What a request asks of the session's settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    pub(crate) waiting: Waiting,
+    /// How long the lock may be held.
+    pub(crate) hold: Option<Duration>,
+}
+
+impl Settings {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self {
+        waiting: Waiting::Session,
+        hold: None,
+    };
+}
+
 /// `sql`, and behind it `then`, in one batch.
 pub(crate) fn batch(sql: &str, then: Option<&str>) -> String {
     match then {
@@ -105,34 +121,55 @@ pub trait LockBackend: Backend {
     /// Opens the outermost transaction together with [`GUARD`] and the settings of the request,
     /// and runs the statement `first` in it, in as many round trips as a plain `BEGIN`.
     #[doc(hidden)]
-    fn begin<C>(conn: &mut C, waiting: Waiting, first: Option<&str>) -> QueryResult<()>
+    fn begin<C>(conn: &mut C, settings: Settings, first: Option<&str>) -> QueryResult<()>
     where
         C: LoadConnection<Backend = Self>;
 
     /// Fails if [`GUARD`] is gone; otherwise commits and puts the session's settings back.
     #[doc(hidden)]
-    fn commit(waiting: Waiting) -> Cow<'static, str>;
+    fn commit(settings: Settings) -> Cow<'static, str>;
 
     /// Fails if [`GUARD`] is gone; otherwise rolls back and puts the session's settings back.
     #[doc(hidden)]
-    fn rollback(waiting: Waiting) -> Cow<'static, str>;
+    fn rollback(settings: Settings) -> Cow<'static, str>;
 
     /// Rolls back whatever is open and puts the session's settings back.
     #[doc(hidden)]
-    fn abandon(waiting: Waiting) -> Cow<'static, str>;
+    fn abandon(settings: Settings) -> Cow<'static, str>;
+
+    /// Lets savepoint `name` wait for locks no longer than this, and keeps the outer transaction's
+    /// setting. `None` where the wait is no setting.
+    #[doc(hidden)]
+    fn limit_waits(name: &str, time: Duration) -> Option<String> {
+        let _ = (name, time);
+        None
+    }
+
+    /// Puts back what [`limit_waits`](Self::limit_waits) has kept.
+    #[doc(hidden)]
+    fn unlimit_waits(name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
 
     /// Opens savepoint `name` with the settings of the request.
     #[doc(hidden)]
     fn savepoint(name: &str, waiting: Waiting) -> String {
-        let _ = waiting;
-        format!("SAVEPOINT {name}")
+        let limit = match waiting {
+            Waiting::AtMost(time) => Self::limit_waits(name, time),
+            _ => None,
+        };
+        batch(&format!("SAVEPOINT {name}"), limit.as_deref())
     }
 
     /// Releases savepoint `name` and puts the outer transaction's settings back.
     #[doc(hidden)]
     fn release(name: &str, waiting: Waiting) -> String {
-        let _ = waiting;
-        format!("RELEASE SAVEPOINT {name}")
+        let back = match waiting {
+            Waiting::AtMost(_) => Self::unlimit_waits(name),
+            _ => None,
+        };
+        batch(&format!("RELEASE SAVEPOINT {name}"), back.as_deref())
     }
 
     /// Rolls back to savepoint `name`, leaves nothing of it, and puts the outer transaction's
@@ -165,11 +202,11 @@ pub trait LockBackend: Backend {
         false
     }
 
-    /// Whether the server says by this message that it knows no `OF` in a locking clause.
+    /// What the server says by this message that it does not have.
     #[doc(hidden)]
-    fn has_no_of(message: &str) -> bool {
+    fn lacks(message: &str) -> Option<&'static str> {
         let _ = message;
-        false
+        None
     }
 
     /// What an error means that is told in English.
@@ -186,6 +223,21 @@ pub trait LockBackend: Backend {
         kind: &DatabaseErrorKind,
         info: &dyn DatabaseErrorInformation,
     ) -> Option<Cause>;
+}
+
+/// The error of a statement that asked for what not every server of the backend has.
+pub(crate) fn unsupported<B: LockBackend>(error: DieselError, waiting: Waiting) -> LockError {
+    let lacks = match &error {
+        DieselError::DatabaseError(_, info) => B::lacks(info.message()),
+        _ => None,
+    };
+    match lacks {
+        Some(what) => LockError::Unsupported {
+            what: what.to_owned(),
+            source: Some(error),
+        },
+        None => classify::<B>(error, waiting),
+    }
 }
 
 /// The error of a statement that ran while locks were acquired or the transaction committed.

@@ -1,5 +1,7 @@
 //! [`LockError`]: how a locked call can end when it does not end in `Ok`.
 
+use std::time::Duration;
+
 use diesel::result::Error as DieselError;
 use thiserror::Error;
 
@@ -115,6 +117,14 @@ pub enum LockError {
     Escaped {
         /// What the server said when it was asked to commit, if it was asked.
         source: Option<DieselError>,
+    },
+
+    /// The lock was held longer than [`RowLock::hold_at_most`](crate::RowLock::hold_at_most) allows.
+    /// `COMMIT` was not sent, and the server may have ended the session.
+    #[error("the lock was held longer than {limit:?}; nothing was committed")]
+    HoldExpired {
+        /// How long it may be held.
+        limit: Duration,
     },
 
     /// The call may not run inside the transaction that is open: it asked to be the outermost

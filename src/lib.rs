@@ -59,6 +59,7 @@
 //! | claim jobs that nobody else works on | [`RowLock::skip_locked`] and [`RowLock::with_all`] |
 //! | fail at once, or soon, if somebody else is at it | [`RowLock::no_wait`], [`RowLock::timeout`] |
 //! | try again after a deadlock | [`RowLock::retry`] |
+//! | let nobody wait for a frozen holder | [`RowLock::hold_at_most`] |
 //! | find out what became of a commit in doubt | [`RowLock::commit_token`], [`CommitToken::resolve`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
@@ -109,6 +110,7 @@ mod backend;
 mod commit_token;
 mod connection;
 mod error;
+mod hold;
 mod locked;
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -136,6 +138,7 @@ pub use self::row_lock::{row_of, with_row_lock, with_row_locks, RetryingRowLock,
 
 /// The types behind the options of [`RowLock`], for naming one: `RowLock<ForUpdate, Timeout>`.
 pub mod options {
+    pub use crate::hold::{HoldAtMost, Unlimited};
     pub use crate::select::clause::{
         Block, EveryTable, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate, NoWait, Of,
         SkipLocked, Timeout,
@@ -146,6 +149,7 @@ pub mod options {
 /// around them.
 pub mod bounds {
     pub use crate::backend::LockBackend;
+    pub use crate::hold::{Hold, LockHold};
     pub use crate::row_lock::{ByTrait, Decide};
     pub use crate::select::by_key::SelectByKeys;
     pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};

@@ -8,9 +8,11 @@
 //! carries a guard that dies with it, and COMMIT travels in one batch behind a statement that
 //! fails if the guard is gone. Inside an open transaction the savepoint is its own guard.
 
+use std::time::{Duration, Instant};
+
 use diesel::result::Error as DieselError;
 
-use crate::backend::{classify, LockBackend, Waiting, GUARD};
+use crate::backend::{classify, unsupported, LockBackend, Settings, Waiting, GUARD};
 use crate::commit_token::CommitToken;
 use crate::connection::{entered, left_to, mark_broken, status, LockConnection};
 use crate::error::LockError;
@@ -18,7 +20,7 @@ use crate::error::LockError;
 /// What the caller asked for, apart from the statement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request {
-    pub(crate) waiting: Waiting,
+    pub(crate) settings: Settings,
     pub(crate) outermost: bool,
     pub(crate) commit_token: Option<CommitToken>,
 }
@@ -37,11 +39,12 @@ where
     C: LockConnection,
     E: From<LockError>,
 {
-    let transaction = Transaction::begin(conn, request)?;
+    let mut transaction = Transaction::begin(conn, request)?;
     let acquired = match acquire(transaction.conn) {
         Ok(acquired) => acquired,
         Err(error) => return Err(transaction.fail(error).into()),
     };
+    transaction.held_since = Instant::now();
     match body(transaction.conn, acquired) {
         Ok(value) => {
             transaction.commit()?;
@@ -56,7 +59,8 @@ where
 
 struct Transaction<'c, C: LockConnection> {
     conn: &'c mut C,
-    waiting: Waiting,
+    settings: Settings,
+    held_since: Instant,
     /// Diesel's depth inside: 1 is the outermost transaction.
     depth: u32,
     over: bool,
@@ -80,7 +84,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
             None => {
                 // An earlier transaction left the connection in an unknown state. If the server
                 // still answers, a rollback makes it known again.
-                abandon(conn, Waiting::Session)
+                abandon(conn, Settings::NONE)
                     .map_err(|source| LockError::ConnectionLost { source })?;
                 0
             }
@@ -94,28 +98,27 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
             return Err(LockError::Aborted { source: None });
         } else {
             C::Backend::check_outer(conn)?;
-            conn.batch_execute(&C::Backend::savepoint(
-                &savepoint_name(depth),
-                request.waiting,
-            ))
-            .map_err(|error| classify::<C::Backend>(error, request.waiting))?;
+            let waiting = request.settings.waiting;
+            conn.batch_execute(&C::Backend::savepoint(&savepoint_name(depth), waiting))
+                .map_err(|error| classify::<C::Backend>(error, waiting))?;
         }
         entered(conn)?;
         Ok(Self {
             conn,
-            waiting: request.waiting,
+            settings: request.settings,
+            held_since: Instant::now(),
             depth: depth + 1,
             over: false,
         })
     }
 
     fn begin_outermost(conn: &mut C, request: Request) -> Result<(), LockError> {
-        let waiting = request.waiting;
+        let settings = request.settings;
         let token = request.commit_token.map(|token| token.insert_sql());
-        C::Backend::begin(conn, waiting, token.as_deref()).map_err(|error| {
+        C::Backend::begin(conn, settings, token.as_deref()).map_err(|error| {
             // The batch may have failed behind its BEGIN.
-            let _ = abandon(conn, waiting);
-            classify::<C::Backend>(error, waiting)
+            let _ = abandon(conn, settings);
+            unsupported::<C::Backend>(error, settings.waiting)
         })
     }
 
@@ -155,9 +158,9 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
             }
         }
         let sql = if self.depth == 1 {
-            C::Backend::rollback(self.waiting)
+            C::Backend::rollback(self.settings)
         } else {
-            C::Backend::rollback_to(&self.name(), self.waiting).into()
+            C::Backend::rollback_to(&self.name(), self.settings.waiting).into()
         };
         match self.conn.batch_execute(&sql) {
             Ok(()) => {
@@ -182,7 +185,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     /// that it is dead too, and its COMMIT must not look like a success.
     fn give_up(&mut self) {
         if self.depth == 1 {
-            let _ = abandon(self.conn, self.waiting);
+            let _ = abandon(self.conn, self.settings);
         } else {
             mark_broken(self.conn);
         }
@@ -190,6 +193,10 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
 
     fn commit(mut self) -> Result<(), LockError> {
         self.over = true;
+        if let Some(limit) = self.expired() {
+            self.undo()?;
+            return Err(LockError::HoldExpired { limit });
+        }
         let now = status(self.conn);
         match now.depth {
             Some(depth) if depth < self.depth => return Err(self.escaped(None)),
@@ -203,8 +210,15 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         }
     }
 
+    /// The limit to the time that the lock may be held, if that is over. The server may have ended
+    /// the session by now: a COMMIT would then fail, and leave nothing but a doubt.
+    fn expired(&self) -> Option<Duration> {
+        let limit = self.settings.hold?;
+        (self.held_since.elapsed() >= limit).then_some(limit)
+    }
+
     fn commit_outermost(&mut self) -> Result<(), LockError> {
-        let Err(error) = self.conn.batch_execute(&C::Backend::commit(self.waiting)) else {
+        let Err(error) = self.conn.batch_execute(&C::Backend::commit(self.settings)) else {
             left_to(self.conn, 0);
             return Ok(());
         };
@@ -214,7 +228,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         // From the first byte of the batch on, only the server knows. If it still answers, it has
         // refused the COMMIT, and the error is its answer. If not, nobody can say.
         let answers =
-            status(self.conn).depth == Some(0) || abandon(self.conn, self.waiting).is_ok();
+            status(self.conn).depth == Some(0) || abandon(self.conn, self.settings).is_ok();
         Err(if answers {
             classify::<C::Backend>(error, Waiting::Session)
         } else {
@@ -223,7 +237,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     }
 
     fn release(&mut self) -> Result<(), LockError> {
-        let sql = C::Backend::release(&self.name(), self.waiting);
+        let sql = C::Backend::release(&self.name(), self.settings.waiting);
         match self.conn.batch_execute(&sql) {
             Ok(()) => {
                 left_to(self.conn, self.depth - 1);
@@ -249,7 +263,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
                 LockError::Aborted { source: None }
             };
         }
-        match abandon(self.conn, self.waiting) {
+        match abandon(self.conn, self.settings) {
             Ok(()) => LockError::Aborted { source: None },
             Err(source) => LockError::ConnectionLost { source },
         }
@@ -259,7 +273,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     /// back, so that whoever opened the outer one can't commit it by mistake.
     fn escaped(&mut self, source: Option<DieselError>) -> LockError {
         if self.depth == 1 {
-            let _ = abandon(self.conn, self.waiting);
+            let _ = abandon(self.conn, self.settings);
         } else {
             let _ = self.conn.batch_execute("ROLLBACK");
             left_to(self.conn, 0);
@@ -287,8 +301,8 @@ fn savepoint_name(outer_depth: u32) -> String {
 
 /// Rolls back whatever the server has open on this connection, and tells Diesel. `Err` means that
 /// the server does not answer; the connection is then marked as broken.
-fn abandon<C: LockConnection>(conn: &mut C, waiting: Waiting) -> Result<(), DieselError> {
-    match conn.batch_execute(&C::Backend::abandon(waiting)) {
+fn abandon<C: LockConnection>(conn: &mut C, settings: Settings) -> Result<(), DieselError> {
+    match conn.batch_execute(&C::Backend::abandon(settings)) {
         Ok(()) => {
             left_to(conn, 0);
             Ok(())

@@ -14,7 +14,7 @@ use diesel::sql_types::{BigInt, Nullable};
 use diesel::RunQueryDsl;
 
 use super::{classify, messages};
-use crate::backend::{batch, Cause, LockBackend, Messages, Translations, Waiting};
+use crate::backend::{batch, Cause, LockBackend, Messages, Settings, Translations, Waiting, GUARD};
 
 impl LockBackend for Mysql {
     const VICTIM_LOSES_TRANSACTION: bool = true;
@@ -40,56 +40,47 @@ impl LockBackend for Mysql {
     /// `autocommit = 0` is a fence: the server ends the transaction of a deadlock's victim, and
     /// without the fence every later statement of the closure would commit by itself. With it
     /// they land in a new transaction, which is rolled back when the guard is found gone.
-    fn begin<C>(conn: &mut C, waiting: Waiting, first: Option<&str>) -> QueryResult<()>
+    fn begin<C>(conn: &mut C, settings: Settings, first: Option<&str>) -> QueryResult<()>
     where
         C: LoadConnection<Backend = Self>,
     {
         let begin = format!(
-            "SET @row_lock_autocommit = @@autocommit, autocommit = 0{}; \
+            "SET @row_lock_autocommit = @@autocommit, autocommit = 0{}{}; \
              BEGIN; SAVEPOINT row_lock_guard",
-            wait_setting(waiting, "row_lock_guard")
+            hold_setting(settings.hold),
+            wait_setting(settings.waiting, GUARD)
         );
         conn.batch_execute(&batch(&begin, first))
     }
 
-    fn commit(waiting: Waiting) -> Cow<'static, str> {
+    fn commit(settings: Settings) -> Cow<'static, str> {
         format!(
             "RELEASE SAVEPOINT row_lock_guard; COMMIT; {}",
-            settings_back(waiting)
+            settings_back(settings)
         )
         .into()
     }
 
-    fn rollback(waiting: Waiting) -> Cow<'static, str> {
+    fn rollback(settings: Settings) -> Cow<'static, str> {
         format!(
             "{KEEP_ERROR_COUNT}; ROLLBACK TO SAVEPOINT row_lock_guard; ROLLBACK; {}",
-            settings_back(waiting)
+            settings_back(settings)
         )
         .into()
     }
 
-    fn abandon(waiting: Waiting) -> Cow<'static, str> {
-        format!("ROLLBACK; {}", settings_back(waiting)).into()
+    fn abandon(settings: Settings) -> Cow<'static, str> {
+        format!("ROLLBACK; {}", settings_back(settings)).into()
     }
 
-    fn savepoint(name: &str, waiting: Waiting) -> String {
-        match waiting {
-            Waiting::AtMost(_) => format!(
-                "SET @row_lock_nested = 1{}; SAVEPOINT {name}",
-                wait_setting(waiting, name)
-            ),
-            _ => format!("SAVEPOINT {name}"),
-        }
+    fn limit_waits(name: &str, time: Duration) -> Option<String> {
+        let setting = wait_setting(Waiting::AtMost(time), name);
+        Some(format!("SET @row_lock_nested = 1{setting}"))
     }
 
-    fn release(name: &str, waiting: Waiting) -> String {
-        match waiting {
-            Waiting::AtMost(_) => format!(
-                "SET @row_lock_nested = 1{}; RELEASE SAVEPOINT {name}",
-                wait_setting_back(name)
-            ),
-            _ => format!("RELEASE SAVEPOINT {name}"),
-        }
+    fn unlimit_waits(name: &str) -> Option<String> {
+        let back = wait_setting_back(name);
+        Some(format!("SET @row_lock_nested = 1{back}"))
     }
 
     fn rollback_to(name: &str, waiting: Waiting) -> String {
@@ -109,9 +100,22 @@ impl LockBackend for Mysql {
             .is_ok_and(|errors| errors.is_some_and(|errors| errors > 0))
     }
 
-    /// A syntax error quotes what it could not read, in every language.
-    fn has_no_of(message: &str) -> bool {
-        message.contains("'OF `")
+    /// A syntax error quotes what it could not read, and an unknown variable is named, in every
+    /// language.
+    fn lacks(message: &str) -> Option<&'static str> {
+        if message.contains("'OF `") {
+            Some(
+                "this server has no `FOR UPDATE OF table`; without `.of(…)` the rows of every \
+                 table of the query are locked",
+            )
+        } else if message.contains("idle_transaction_timeout") {
+            Some(
+                "this server can't end a transaction that idles; `.hold_at_most(…)` is for \
+                 PostgreSQL and MariaDB",
+            )
+        } else {
+            None
+        }
     }
 
     const ENGLISH: Messages = messages::ENGLISH;
@@ -147,14 +151,33 @@ fn wait_setting_back(level: &str) -> String {
     )
 }
 
+/// Behind a `SET`: MariaDB's limit to the time that a transaction idles, with the old one kept. Not
+/// in a conditional comment: MySQL, which has no such limit, is to refuse.
+fn hold_setting(hold: Option<Duration>) -> String {
+    match hold {
+        Some(time) => format!(
+            ", @row_lock_hold = @@idle_transaction_timeout, idle_transaction_timeout = {}",
+            seconds(time)
+        ),
+        None => String::new(),
+    }
+}
+
 /// The session's settings as they were before [`LockBackend::begin`]. Only behind a `COMMIT` or
 /// `ROLLBACK`: to switch `autocommit` on commits what is open.
-fn settings_back(waiting: Waiting) -> String {
-    let wait = match waiting {
-        Waiting::AtMost(_) => wait_setting_back("row_lock_guard"),
+fn settings_back(settings: Settings) -> String {
+    let wait = match settings.waiting {
+        Waiting::AtMost(_) => wait_setting_back(GUARD),
         _ => String::new(),
     };
-    format!("SET autocommit = COALESCE(@row_lock_autocommit, @@autocommit){wait}")
+    let hold = match settings.hold {
+        Some(_) => {
+            " /*M! , idle_transaction_timeout = \
+             COALESCE(@row_lock_hold, @@idle_transaction_timeout) */"
+        }
+        None => "",
+    };
+    format!("SET autocommit = COALESCE(@row_lock_autocommit, @@autocommit){wait}{hold}")
 }
 
 /// Whole seconds, rounded up; no server takes less. MariaDB's limit is 100,000,000.

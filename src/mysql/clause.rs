@@ -9,6 +9,7 @@ use diesel::mysql::{Mysql, MysqlQueryBuilder};
 use diesel::query_builder::{AstPass, QueryBuilder, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 
+use crate::hold::{HoldAtMost, LockHold};
 use crate::select::clause::{
     last_identifier, walk_locking_select, Block, ForShare, ForUpdate, LockStrength, LockTables,
     LockWait, LockingSelect, NoWait, Of, SkipLocked, Timeout,
@@ -41,6 +42,8 @@ impl LockWait<Mysql> for Block {}
 impl LockWait<Mysql> for NoWait {}
 impl LockWait<Mysql> for SkipLocked {}
 impl LockWait<Mysql> for Timeout {}
+
+impl LockHold<Mysql> for HoldAtMost {}
 
 impl<Q, S, W, T> QueryFragment<Mysql> for LockingSelect<Q, S, W, T>
 where

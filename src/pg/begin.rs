@@ -11,7 +11,7 @@ use diesel::pg::Pg;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, QueryResult};
 
 use super::{classify, messages};
-use crate::backend::{batch, Cause, LockBackend, Messages, Translations, Waiting};
+use crate::backend::{Cause, LockBackend, Messages, Settings, Translations, Waiting};
 
 impl LockBackend for Pg {
     const VICTIM_LOSES_TRANSACTION: bool = false;
@@ -36,52 +36,50 @@ impl LockBackend for Pg {
     /// The guard is a cursor: it ends with the transaction, as a savepoint does, but costs no
     /// subtransaction, and `CLOSE` fails both when the cursor is gone and when the transaction is
     /// aborted.
-    fn begin<C>(conn: &mut C, waiting: Waiting, first: Option<&str>) -> QueryResult<()>
+    fn begin<C>(conn: &mut C, settings: Settings, first: Option<&str>) -> QueryResult<()>
     where
         C: LoadConnection<Backend = Self>,
     {
-        const BEGIN: &str = "BEGIN; DECLARE row_lock_guard CURSOR FOR SELECT";
-        let timeout = match waiting {
-            Waiting::AtMost(time) => Some(format!("SET LOCAL lock_timeout = {}", millis(time))),
-            _ => None,
-        };
-        conn.batch_execute(&batch(&batch(BEGIN, timeout.as_deref()), first))
+        let mut begin = "BEGIN; DECLARE row_lock_guard CURSOR FOR SELECT".to_owned();
+        if let Waiting::AtMost(time) = settings.waiting {
+            begin += &format!("; SET LOCAL lock_timeout = {}", millis(time));
+        }
+        if let Some(hold) = settings.hold {
+            begin += &limit_hold(hold, settings.waiting);
+        }
+        if let Some(first) = first {
+            begin += "; ";
+            begin += first;
+        }
+        conn.batch_execute(&begin)
     }
 
-    fn commit(_: Waiting) -> Cow<'static, str> {
+    fn commit(_: Settings) -> Cow<'static, str> {
         "CLOSE row_lock_guard; COMMIT".into()
     }
 
-    fn rollback(_: Waiting) -> Cow<'static, str> {
+    fn rollback(_: Settings) -> Cow<'static, str> {
         "CLOSE row_lock_guard; ROLLBACK".into()
     }
 
-    fn abandon(_: Waiting) -> Cow<'static, str> {
+    fn abandon(_: Settings) -> Cow<'static, str> {
         "ROLLBACK".into()
     }
 
     /// `SET LOCAL` lasts to the end of the outermost transaction, so the outer value is kept in a
-    /// setting of our own, for [`release`](LockBackend::release) to put back.
-    fn savepoint(name: &str, waiting: Waiting) -> String {
-        match waiting {
-            Waiting::AtMost(time) => format!(
-                "SAVEPOINT {name}; \
-                 SELECT set_config('row_lock.{name}', current_setting('lock_timeout'), true); \
-                 SET LOCAL lock_timeout = {}",
-                millis(time)
-            ),
-            _ => format!("SAVEPOINT {name}"),
-        }
+    /// setting of our own.
+    fn limit_waits(name: &str, time: Duration) -> Option<String> {
+        Some(format!(
+            "SELECT set_config('row_lock.{name}', current_setting('lock_timeout'), true); \
+             SET LOCAL lock_timeout = {}",
+            millis(time)
+        ))
     }
 
-    fn release(name: &str, waiting: Waiting) -> String {
-        match waiting {
-            Waiting::AtMost(_) => format!(
-                "SELECT set_config('lock_timeout', current_setting('row_lock.{name}'), true); \
-                 RELEASE SAVEPOINT {name}"
-            ),
-            _ => format!("RELEASE SAVEPOINT {name}"),
-        }
+    fn unlimit_waits(name: &str) -> Option<String> {
+        Some(format!(
+            "SELECT set_config('lock_timeout', current_setting('row_lock.{name}'), true)"
+        ))
     }
 
     const ENGLISH: Messages = messages::ENGLISH;
@@ -93,6 +91,26 @@ impl LockBackend for Pg {
     ) -> Option<Cause> {
         classify::untranslated(kind, info)
     }
+}
+
+/// Behind the `BEGIN`: the server ends a session whose transaction idles too long, and from
+/// PostgreSQL 17 on one whose transaction takes too long. The latter counts the wait for the lock
+/// too, so it can be had only where that has a limit of its own.
+fn limit_hold(hold: Duration, waiting: Waiting) -> String {
+    let idle = format!(
+        "; SET LOCAL idle_in_transaction_session_timeout = {}",
+        millis(hold)
+    );
+    let wait = match waiting {
+        Waiting::Session => return idle,
+        Waiting::Never | Waiting::Skip => Duration::ZERO,
+        Waiting::AtMost(time) => time,
+    };
+    let all = millis(hold.saturating_add(wait));
+    idle + &format!(
+        "; SELECT set_config('transaction_timeout', '{all}', true) \
+         WHERE current_setting('server_version_num')::int >= 170000"
+    )
 }
 
 /// Whole milliseconds, rounded up: rounded down, the shortest times would be zero, which means

@@ -4,6 +4,7 @@ use diesel::pg::{Pg, PgQueryBuilder};
 use diesel::query_builder::{AstPass, QueryBuilder, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 
+use crate::hold::{HoldAtMost, LockHold};
 use crate::select::clause::{
     last_identifier, walk_locking_select, Block, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate,
     LockStrength, LockTables, LockWait, LockingSelect, NoWait, Of, SkipLocked, Timeout,
@@ -40,6 +41,8 @@ impl LockWait<Pg> for Block {}
 impl LockWait<Pg> for NoWait {}
 impl LockWait<Pg> for SkipLocked {}
 impl LockWait<Pg> for Timeout {}
+
+impl LockHold<Pg> for HoldAtMost {}
 
 impl<Q, S, W, T> QueryFragment<Pg> for LockingSelect<Q, S, W, T>
 where

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::commit_token::CommitToken;
+use crate::hold::{HoldAtMost, Unlimited};
 use crate::select::clause::{
     Block, EveryTable, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate, NoWait, Of, SkipLocked,
     Timeout,
@@ -25,6 +26,7 @@ use crate::select::clause::{
 /// | `skip_locked` | yes | 8.0 | 10.6 | |
 /// | `timeout` | 1 ms | 1 s | 1 s | 1 ms |
 /// | `of` | yes | 8.0 | `Unsupported` | |
+/// | `hold_at_most` | 1 ms | `Unsupported` | 1 s | |
 ///
 /// # Example
 ///
@@ -53,10 +55,11 @@ use crate::select::clause::{
 /// ```
 #[derive(Debug, Clone, Copy)]
 #[must_use = "a `RowLock` locks nothing until `with`, `with_many` or `with_all`"]
-pub struct RowLock<S, W = Block, T = EveryTable> {
+pub struct RowLock<S, W = Block, T = EveryTable, H = Unlimited> {
     pub(super) strength: PhantomData<S>,
     pub(super) wait: W,
     pub(super) tables: T,
+    pub(super) hold: H,
     pub(super) outermost: bool,
     pub(super) commit_token: Option<CommitToken>,
 }
@@ -67,6 +70,7 @@ impl<S> RowLock<S> {
             strength: PhantomData,
             wait: Block,
             tables: EveryTable,
+            hold: Unlimited,
             outermost: false,
             commit_token: None,
         }
@@ -117,12 +121,13 @@ impl RowLock<ForKeyShare> {
     }
 }
 
-impl<S, T: Copy> RowLock<S, Block, T> {
-    const fn wait<W>(self, wait: W) -> RowLock<S, W, T> {
+impl<S, T: Copy, H: Copy> RowLock<S, Block, T, H> {
+    const fn wait<W>(self, wait: W) -> RowLock<S, W, T, H> {
         RowLock {
             strength: self.strength,
             wait,
             tables: self.tables,
+            hold: self.hold,
             outermost: self.outermost,
             commit_token: self.commit_token,
         }
@@ -151,14 +156,14 @@ impl<S, T: Copy> RowLock<S, Block, T> {
     /// assert!(matches!(result, Err(LockError::Busy { .. })));
     /// # }
     /// ```
-    pub const fn no_wait(self) -> RowLock<S, NoWait, T> {
+    pub const fn no_wait(self) -> RowLock<S, NoWait, T, H> {
         self.wait(NoWait)
     }
 
     /// Leave out the rows that somebody else holds: `SKIP LOCKED`. Not available on SQLite.
     ///
     /// A single row that is skipped is [`LockError::NotFound`](crate::LockError::NotFound).
-    pub const fn skip_locked(self) -> RowLock<S, SkipLocked, T> {
+    pub const fn skip_locked(self) -> RowLock<S, SkipLocked, T, H> {
         self.wait(SkipLocked)
     }
 
@@ -196,28 +201,77 @@ impl<S, T: Copy> RowLock<S, Block, T> {
     /// assert!(matches!(result, Err(LockError::Timeout { .. })));
     /// # }
     /// ```
-    pub const fn timeout(self, time: Duration) -> RowLock<S, Timeout, T> {
+    pub const fn timeout(self, time: Duration) -> RowLock<S, Timeout, T, H> {
         self.wait(Timeout(time))
     }
 }
 
-impl<S, W: Copy> RowLock<S, W, EveryTable> {
+impl<S, W: Copy, H: Copy> RowLock<S, W, EveryTable, H> {
     /// Lock only the rows of this table of a join: `FOR UPDATE OF table`.
     ///
     /// On PostgreSQL and MySQL. MariaDB has no such thing; there the call returns
     /// [`LockError::Unsupported`](crate::LockError::Unsupported). Not available on SQLite.
-    pub const fn of<T>(self, table: T) -> RowLock<S, W, Of<T>> {
+    pub const fn of<T>(self, table: T) -> RowLock<S, W, Of<T>, H> {
         RowLock {
             strength: self.strength,
             wait: self.wait,
             tables: Of(table),
+            hold: self.hold,
             outermost: self.outermost,
             commit_token: self.commit_token,
         }
     }
 }
 
-impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
+impl<S, W: Copy, T: Copy> RowLock<S, W, T, Unlimited> {
+    /// Let nobody wait for this holder for ever: if its process is frozen, or its network is dead,
+    /// the server ends the session and the rows are free; and whoever has held the lock for longer
+    /// than this does not commit ([`LockError::HoldExpired`](crate::LockError::HoldExpired)).
+    ///
+    /// The time runs from when the lock is had. The server counts how long the transaction idles:
+    /// `SET LOCAL idle_in_transaction_session_timeout` on PostgreSQL (rounded up to a millisecond),
+    /// `idle_transaction_timeout` on MariaDB (to a second), in the round trip of the `BEGIN`. A
+    /// closure that goes on sending statements is refused only at its end; but on PostgreSQL 17 and
+    /// later, where the wait for the lock has a limit too ([`no_wait`](RowLock::no_wait),
+    /// [`skip_locked`](RowLock::skip_locked), [`timeout`](RowLock::timeout)), `transaction_timeout`
+    /// ends it after the sum of the two. A statement that finds its session ended fails as
+    /// [`LockError::ConnectionLost`](crate::LockError::ConnectionLost).
+    ///
+    /// Implies [`outermost`](Self::outermost). MySQL has no such thing; there the call returns
+    /// [`LockError::Unsupported`](crate::LockError::Unsupported). Not available on SQLite.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")] mod with_server {
+    /// # include!("../doctest_setup.rs");
+    /// use std::time::Duration;
+    /// use diesel_row_lock::{LockError, Locked, RowLock};
+    ///
+    /// # fn run(conn: &mut PgConnection) -> Result<(), LockError> {
+    /// let lock = RowLock::for_update().hold_at_most(Duration::from_secs(5));
+    /// lock.with(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+    ///     account.balance += 100;
+    ///     account.save_changes::<Account>(conn)?;
+    ///     Ok(())
+    /// })
+    /// # }
+    /// # }
+    /// # fn main() {}
+    /// ```
+    pub const fn hold_at_most(self, time: Duration) -> RowLock<S, W, T, HoldAtMost> {
+        RowLock {
+            strength: self.strength,
+            wait: self.wait,
+            tables: self.tables,
+            hold: HoldAtMost(time),
+            outermost: true,
+            commit_token: self.commit_token,
+        }
+    }
+}
+
+impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
     /// Refuse to run inside an open transaction ([`LockError::AlreadyInTransaction`](crate::LockError::AlreadyInTransaction)), where the
     /// lock would last longer than the call and `Ok` would not mean committed.
     ///

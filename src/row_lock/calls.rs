@@ -8,20 +8,21 @@ use std::hash::Hash;
 use diesel::query_builder::AsQuery;
 use diesel::query_dsl::methods::LoadQuery;
 use diesel::query_source::Table;
-use diesel::result::{Error as DieselError, QueryResult};
+use diesel::result::QueryResult;
 use diesel::RunQueryDsl;
 
 use super::RowLock;
-use crate::backend::{classify, LockBackend};
+use crate::backend::{classify, unsupported, Settings};
 use crate::connection::LockConnection;
 use crate::error::LockError;
+use crate::hold::{Hold, LockHold};
 use crate::locked::Locked;
 use crate::select::by_key::SelectByKeys;
 use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Wait};
 use crate::select::key::{KeyValue, KeyedBy};
 use crate::transaction::{run, Request};
 
-impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
+impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// Locks the row of `query`, hands it to `f` as it is now, and commits when `f` returns `Ok`.
     ///
     /// The model is what the locking statement itself returned. If the query matches more than one
@@ -58,7 +59,9 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
     /// - [`Escaped`](LockError::Escaped): `f` ended the transaction itself;
     /// - [`AlreadyInTransaction`](LockError::AlreadyInTransaction): with
     ///   [`outermost`](Self::outermost), or in a deferred transaction on SQLite;
-    /// - [`Unsupported`](LockError::Unsupported): [`of`](Self::of) on MariaDB;
+    /// - [`HoldExpired`](LockError::HoldExpired): with [`hold_at_most`](Self::hold_at_most);
+    /// - [`Unsupported`](LockError::Unsupported): [`of`](Self::of) on MariaDB,
+    ///   [`hold_at_most`](Self::hold_at_most) on MySQL;
     /// - [`CommitUnknown`](LockError::CommitUnknown): the connection was lost at `COMMIT`;
     /// - [`ConnectionLost`](LockError::ConnectionLost): it was lost before;
     /// - [`Database`](LockError::Database): any other error of Diesel;
@@ -91,6 +94,7 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
         S: LockStrength<C::Backend>,
         W: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
+        H: LockHold<C::Backend>,
         Q: AsQuery,
         LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
         F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
@@ -145,6 +149,7 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
         S: LockStrength<C::Backend>,
         W: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
+        H: LockHold<C::Backend>,
         Q: AsQuery,
         LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
         F: for<'tx> FnOnce(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
@@ -199,6 +204,7 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
         S: LockStrength<C::Backend>,
         W: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
+        H: LockHold<C::Backend>,
         I: IntoIterator<Item = K>,
         M: KeyedBy<K>,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind>,
@@ -228,7 +234,10 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
         W: Wait,
     {
         Request {
-            waiting: self.wait.waiting(),
+            settings: Settings {
+                waiting: self.wait.waiting(),
+                hold: self.hold.limit(),
+            },
             outermost: self.outermost,
             commit_token: self.commit_token,
         }
@@ -250,18 +259,13 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
         W: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
     {
-        result.map_err(|error| match &error {
-            DieselError::DatabaseError(_, info)
-                if T::ARE_NAMED && C::Backend::has_no_of(info.message()) =>
-            {
-                LockError::Unsupported {
-                    what: "this server has no `FOR UPDATE OF table`; without `.of(…)` the rows of \
-                           every table of the query are locked"
-                        .to_owned(),
-                    source: Some(error),
-                }
+        let waiting = self.wait.waiting();
+        result.map_err(|error| {
+            if T::ARE_NAMED {
+                unsupported::<C::Backend>(error, waiting)
+            } else {
+                classify::<C::Backend>(error, waiting)
             }
-            _ => classify::<C::Backend>(error, self.wait.waiting()),
         })
     }
 }

@@ -10,6 +10,7 @@ use super::RowLock;
 use crate::backend::Waiting;
 use crate::connection::LockConnection;
 use crate::error::LockError;
+use crate::hold::{Hold, LockHold};
 use crate::locked::Locked;
 use crate::retry::{Failure, Retry, RetryCause, Retryable};
 use crate::select::by_key::SelectByKeys;
@@ -31,8 +32,8 @@ use crate::select::key::{KeyValue, KeyedBy};
 /// - [`AlreadyInTransaction`](LockError::AlreadyInTransaction): a transaction is open.
 #[derive(Debug, Clone)]
 #[must_use = "it locks nothing until `with`, `with_many` or `with_all`"]
-pub struct RetryingRowLock<S, W, T, D = ByTrait> {
-    lock: RowLock<S, W, T>,
+pub struct RetryingRowLock<S, W, T, H, D = ByTrait> {
+    lock: RowLock<S, W, T, H>,
     policy: Retry,
     decide: D,
 }
@@ -64,7 +65,7 @@ impl<E, D: Fn(&E) -> Option<RetryCause>> Decide<E> for D {
     }
 }
 
-impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
+impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
     /// Make the call again, the whole closure with rows locked and read anew, when the transaction
     /// was chosen to lose: a deadlock or a serialization failure, also of a statement in the
     /// closure, also at `COMMIT`. Lock timeouts [on demand](Retry::lock_timeouts).
@@ -89,7 +90,7 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn retry(self, policy: Retry) -> RetryingRowLock<S, W, T> {
+    pub fn retry(self, policy: Retry) -> RetryingRowLock<S, W, T, H> {
         RetryingRowLock {
             lock: self.outermost(),
             policy,
@@ -98,7 +99,7 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T> {
     }
 }
 
-impl<S, W: Copy, T: Copy, D> RetryingRowLock<S, W, T, D> {
+impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
     /// Let this closure say which errors of the closure may be retried, for errors that are not
     /// [`Retryable`].
     ///
@@ -120,7 +121,7 @@ impl<S, W: Copy, T: Copy, D> RetryingRowLock<S, W, T, D> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn when<E, F>(self, decide: F) -> RetryingRowLock<S, W, T, F>
+    pub fn when<E, F>(self, decide: F) -> RetryingRowLock<S, W, T, H, F>
     where
         F: Fn(&E) -> Option<RetryCause>,
     {
@@ -143,6 +144,7 @@ impl<S, W: Copy, T: Copy, D> RetryingRowLock<S, W, T, D> {
         W: LockWait<C::Backend>,
         Timeout: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
+        H: LockHold<C::Backend>,
         Q: AsQuery + Clone,
         LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
         LockingSelect<Q::Query, S, Timeout, T>: LoadQuery<'q, C, M>,
@@ -172,6 +174,7 @@ impl<S, W: Copy, T: Copy, D> RetryingRowLock<S, W, T, D> {
         W: LockWait<C::Backend>,
         Timeout: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
+        H: LockHold<C::Backend>,
         Q: AsQuery + Clone,
         LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
         LockingSelect<Q::Query, S, Timeout, T>: LoadQuery<'q, C, M>,
@@ -206,6 +209,7 @@ impl<S, W: Copy, T: Copy, D> RetryingRowLock<S, W, T, D> {
         W: LockWait<C::Backend>,
         Timeout: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
+        H: LockHold<C::Backend>,
         I: IntoIterator<Item = K>,
         M: KeyedBy<K>,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind>,
@@ -240,7 +244,7 @@ impl<S, W: Copy, T: Copy, D> RetryingRowLock<S, W, T, D> {
 
     /// The same lock, waiting no longer than the policy's deadline leaves. A request that does not
     /// wait, or not so long, stays as it is.
-    fn bounded(&self, left: Option<Duration>) -> Option<RowLock<S, Timeout, T>>
+    fn bounded(&self, left: Option<Duration>) -> Option<RowLock<S, Timeout, T, H>>
     where
         W: Wait,
     {
@@ -255,6 +259,7 @@ impl<S, W: Copy, T: Copy, D> RetryingRowLock<S, W, T, D> {
             // What is left may be nothing, but zero would be a request not to wait.
             wait: Timeout(left.max(Duration::from_millis(1))),
             tables: self.lock.tables,
+            hold: self.lock.hold,
             outermost: self.lock.outermost,
             commit_token: self.lock.commit_token,
         })

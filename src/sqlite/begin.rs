@@ -11,7 +11,7 @@ use diesel::sqlite::Sqlite;
 use diesel::{RunQueryDsl, SqliteConnection};
 
 use super::classify;
-use crate::backend::{batch, Cause, LockBackend, Messages, Waiting};
+use crate::backend::{batch, Cause, LockBackend, Messages, Settings, Waiting};
 use crate::error::LockError;
 
 impl LockBackend for Sqlite {
@@ -31,12 +31,12 @@ impl LockBackend for Sqlite {
     /// `BEGIN IMMEDIATE` takes the write lock of the whole database, which is the exclusion that
     /// `FOR UPDATE` gives elsewhere. A deferred transaction would take it at its first write, and
     /// fail there at once if anybody had committed since its first read.
-    fn begin<C>(conn: &mut C, waiting: Waiting, first: Option<&str>) -> QueryResult<()>
+    fn begin<C>(conn: &mut C, settings: Settings, first: Option<&str>) -> QueryResult<()>
     where
         C: LoadConnection<Backend = Self>,
     {
         let begin = batch("BEGIN IMMEDIATE; SAVEPOINT row_lock_guard", first);
-        let wait = match waiting {
+        let wait = match settings.waiting {
             Waiting::Session | Waiting::Skip => return conn.batch_execute(&begin),
             Waiting::Never => 0,
             Waiting::AtMost(time) => millis(time),
@@ -49,15 +49,15 @@ impl LockBackend for Sqlite {
         begun
     }
 
-    fn commit(_: Waiting) -> Cow<'static, str> {
+    fn commit(_: Settings) -> Cow<'static, str> {
         "RELEASE SAVEPOINT row_lock_guard; COMMIT".into()
     }
 
-    fn rollback(_: Waiting) -> Cow<'static, str> {
+    fn rollback(_: Settings) -> Cow<'static, str> {
         "ROLLBACK TO SAVEPOINT row_lock_guard; ROLLBACK".into()
     }
 
-    fn abandon(_: Waiting) -> Cow<'static, str> {
+    fn abandon(_: Settings) -> Cow<'static, str> {
         "ROLLBACK".into()
     }
 

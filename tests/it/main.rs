@@ -15,6 +15,8 @@ mod errors;
 mod escaped;
 mod first_cause;
 mod fresh;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod holds;
 mod in_doubt;
 mod joins;
 mod keys;

@@ -65,6 +65,16 @@ laws! {
         assert_eq!(locked, by_hand!(db));
     }
 
+    [postgres, mysql] fn limit_to_the_hold_takes_no_round_trip_of_its_own(db) {
+        let lock = RowLock::for_update().timeout(Duration::from_secs(5)).hold_at_most(Duration::from_secs(5));
+        let locked = round_trips!(db, |conn: &mut Conn| {
+            lock.with(conn, accounts::table.find(1), |conn, account: Locked<Account>| {
+                deposit!(conn, account)
+            })
+        });
+        assert_eq!(locked, by_hand!(db));
+    }
+
     [postgres, mysql] fn rollback_takes_no_more_round_trips_than_by_hand(db) {
         let by_hand = round_trips!(db, |conn: &mut Conn| {
             let result = conn.transaction(|conn| {

@@ -104,6 +104,21 @@ laws! {
         });
     }
 
+    [postgres, mysql] fn limit_to_the_hold_leaves_the_session_alone(db) {
+        unchanged!(db, |conn| {
+            let limited = RowLock::for_update().hold_at_most(PATIENT);
+            lock!(conn, 1, limited).unwrap();
+            lock!(conn, 1, limited.no_wait()).unwrap();
+            lock!(conn, 1, limited.timeout(PATIENT)).unwrap();
+            let missing = lock!(conn, 77, limited);
+            assert!(matches!(missing, Err(LockError::NotFound { .. })), "{missing:?}");
+            refuse!(conn, limited);
+            panic_in!(conn, limited);
+            let late = lock!(conn, 1, RowLock::for_update().hold_at_most(Duration::ZERO));
+            assert!(matches!(late, Err(LockError::HoldExpired { .. })), "{late:?}");
+        });
+    }
+
     [postgres, mysql] fn skipped_row_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             while_held!(db, 1, RowLock::for_update(), {

@@ -10,6 +10,8 @@ pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
 pub(crate) mod calls;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) mod child;
 pub(crate) mod probe;
 pub(crate) mod schema;
 #[cfg(any(feature = "postgres", feature = "mysql"))]

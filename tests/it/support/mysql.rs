@@ -76,7 +76,7 @@ impl Db {
     pub(crate) fn settings(conn: &mut Conn) -> String {
         sql::<Text>(
             "SELECT concat_ws(' ', @@autocommit, @@innodb_lock_wait_timeout, @@tx_isolation, \
-             @@in_transaction)",
+             @@in_transaction, @@idle_transaction_timeout)",
         )
         .get_result(conn)
         .unwrap()

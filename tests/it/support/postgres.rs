@@ -71,6 +71,8 @@ impl Db {
         sql::<diesel::sql_types::Text>(
             "SELECT concat_ws(' ', current_setting('lock_timeout'), \
              current_setting('statement_timeout'), current_setting('transaction_isolation'), \
+             current_setting('idle_in_transaction_session_timeout'), \
+             current_setting('transaction_timeout', true), \
              (SELECT count(*) FROM pg_cursors WHERE NOT is_holdable AND name <> ''))",
         )
         .get_result(conn)

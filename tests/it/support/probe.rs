@@ -11,6 +11,8 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sql_types::Integer;
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use super::child::Child;
 use super::sqlite;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use super::wait_until;
@@ -98,6 +100,11 @@ macro_rules! server_probes {
                 });
             }
 
+            /// Starts a process that plays a part on this database.
+            pub(crate) fn play(&self, part: &str) -> Child {
+                Child::play(&format!("{part}::{}", stringify!($backend)), &self.url())
+            }
+
             /// Ends the session.
             pub(crate) fn kill(&self, session: i32) {
                 self.connect()
@@ -115,7 +122,8 @@ server_probes! {
     timeout: |time: Duration| format!("SET lock_timeout = {}", time.as_millis()),
     cancel: "SELECT pg_cancel_backend({})",
     kill: "SELECT pg_terminate_backend({})",
-    unusual: "SET lock_timeout = '7s'; SET statement_timeout = '70s'",
+    unusual: "SET lock_timeout = '7s'; SET statement_timeout = '70s'; \
+              SET idle_in_transaction_session_timeout = '77s'",
     survive: "SET deadlock_timeout = '60s'",
     brief: "SET statement_timeout = '200ms'",
     slow: "SELECT pg_sleep(20)",
@@ -130,7 +138,7 @@ server_probes! {
     timeout: |time: Duration| format!("SET innodb_lock_wait_timeout = {}", time.as_secs().max(1)),
     cancel: "KILL QUERY {}",
     kill: "KILL CONNECTION {}",
-    unusual: "SET innodb_lock_wait_timeout = 7",
+    unusual: "SET innodb_lock_wait_timeout = 7; SET idle_transaction_timeout = 77",
     survive: "DO 1",
     brief: "SET max_statement_time = 0.2",
     slow: "UPDATE accounts SET owner = sleep(20)",
