@@ -9,6 +9,7 @@ mod interrupt;
 mod ports;
 mod process;
 mod spawner;
+mod unpacked;
 
 pub mod mariadb;
 pub mod postgres;
@@ -16,5 +17,5 @@ pub mod postgres;
 pub use nix::sys::signal::Signal;
 
 pub use self::interrupt::interrupted_by;
-pub use self::mariadb::MariaDb;
-pub use self::postgres::Postgres;
+pub use self::mariadb::{Galera, MariaDb};
+pub use self::postgres::{PgBouncer, Postgres};

@@ -2,15 +2,23 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::small_disk::SmallDisk;
+use super::END;
+use crate::home::Home;
 
 /// Names a folder with the `bin` and `lib` of the PostgreSQL that servers are to be made of.
 pub const VARIABLE: &str = "POSTGRES_HOME";
 
 /// The programs of one version.
+#[derive(Clone)]
 pub(super) struct Programs {
     folder: PathBuf,
     /// What the programs are linked with, if it is not the system's.
-    pub(super) libraries: Option<PathBuf>,
+    libraries: Option<PathBuf>,
 }
 
 impl Programs {
@@ -33,8 +41,20 @@ impl Programs {
         }
     }
 
-    pub(super) fn path(&self, program: &str) -> PathBuf {
-        self.folder.join(program)
+    /// One that runs in a server's home, and sees its small disk.
+    pub(super) fn command(
+        &self,
+        home: &Home,
+        disk: Option<&SmallDisk>,
+        program: &str,
+    ) -> Result<Command> {
+        let before = disk.map(|disk| disk.before(home.path())).transpose()?;
+        let before = before.unwrap_or_default();
+        let mut command = home.command_after(&before, self.folder.join(program), END)?;
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        Ok(command)
     }
 }
 
