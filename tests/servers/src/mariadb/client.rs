@@ -1,70 +1,9 @@
-//! MariaDB, and whichever server of MySQL's family the environment gives.
+//! MariaDB's client.
 
 use std::process::Command;
 
-use anyhow::{Context, Result};
-use nix::sys::signal::Signal;
-
-use super::cluster::{free_port, Cluster, Home};
-use super::{given, Plan};
-
-pub(super) const VARIABLE: &str = "MYSQL_URL";
-
-const END: Signal = Signal::SIGTERM;
-
-pub(super) fn plan() -> Result<Plan> {
-    if let Some(url) = given(VARIABLE) {
-        let mut probe = client(&url).with_context(|| format!("no URL of MySQL's: {url}"))?;
-        probe.arg("--execute=select version()");
-        return Ok(Plan {
-            url,
-            probe,
-            cluster: None,
-        });
-    }
-    let home = Home::new("nobody")?;
-    let data = format!("--datadir={}/data", home.path().display());
-    home.run(home.command("mariadb-install-db", END)?.args([
-        "--no-defaults",
-        &data,
-        "--auth-root-authentication-method=normal",
-        "--skip-test-db",
-        "--skip-name-resolve",
-    ]))
-    .context("MariaDB's mariadb-install-db")?;
-
-    let port = free_port()?;
-    let mut server = home.command("mariadbd", END)?;
-    server.args([
-        "--no-defaults",
-        &data,
-        &format!("--tmpdir={}", home.path().display()),
-        &format!("--socket={}/socket", home.path().display()),
-        &format!("--pid-file={}/pid", home.path().display()),
-        &format!("--port={port}"),
-        "--bind-address=127.0.0.1",
-        "--skip-name-resolve",
-        "--innodb-buffer-pool-size=64M",
-        "--innodb-log-file-size=16M",
-        "--innodb-flush-log-at-trx-commit=1",
-        "--max-connections=300",
-    ]);
-    let server_url = format!("mysql://root@127.0.0.1:{port}/");
-    let mut probe = client(&server_url).context("MariaDB's URL")?;
-    probe.arg("--execute=create database if not exists test; select version()");
-    Ok(Plan {
-        url: server_url + "test",
-        probe,
-        cluster: Some(Cluster {
-            home,
-            server,
-            end: END,
-        }),
-    })
-}
-
 /// MariaDB's client, for a URL such as `mysql://user:password@host:port/database`.
-fn client(url: &str) -> Option<Command> {
+pub(super) fn client(url: &str) -> Option<Command> {
     let url = url.strip_prefix("mysql://")?;
     let url = url.split_once('?').map_or(url, |(url, _)| url);
     let (authority, database) = url.split_once('/').unwrap_or((url, ""));
@@ -107,16 +46,6 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-/// `10.11.9-MariaDB-0+deb12u1` is the version of `MariaDB 10.11.9`.
-pub(super) fn name(version: &str) -> String {
-    let product = match version.contains("MariaDB") {
-        true => "MariaDB",
-        false => "MySQL",
-    };
-    let number = version.split('-').next().unwrap_or(version);
-    format!("{product} {number}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,11 +75,5 @@ mod tests {
         let client = client("mysql://me:p%40ss@db/x").unwrap();
         let password = client.get_envs().find(|(name, _)| *name == "MYSQL_PWD");
         assert_eq!(password.unwrap().1.unwrap(), "p@ss");
-    }
-
-    #[test]
-    fn a_name_has_the_product_and_the_number() {
-        assert_eq!(name("10.11.9-MariaDB-0+deb12u1"), "MariaDB 10.11.9");
-        assert_eq!(name("8.4.3"), "MySQL 8.4.3");
     }
 }
