@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use diesel::connection::{
-    Connection, LoadConnection, TransactionDepthChange, TransactionManager,
+    CacheSize, Connection, LoadConnection, TransactionDepthChange, TransactionManager,
     TransactionManagerStatus,
 };
 use diesel::result::{Error, QueryResult};
@@ -21,7 +21,53 @@ use crate::backend::LockBackend;
     note = "rows can be locked through a `PgConnection`, `MysqlConnection`, `SqliteConnection`, or a `PooledConnection` of one of them",
     note = "each needs the feature of diesel-row-lock of that name: `postgres`, `mysql`, `sqlite`"
 )]
-pub trait LockConnection: LoadConnection<Backend: LockBackend> {}
+pub trait LockConnection: LoadConnection<Backend: LockBackend> {
+    /// Makes the connection safe behind a pooler that lends one server session to many clients, one
+    /// transaction each (PgBouncer's `pool_mode = transaction`). Once, after the connection was made.
+    ///
+    /// Diesel names its prepared statements `__diesel_stmt_0`, `__diesel_stmt_1`, …, and so does every
+    /// other client whose session it is next. Behind a pooler that does not know of them, statements
+    /// fail, or worse: a `SELECT … FOR UPDATE` runs as what somebody else has prepared by that name,
+    /// and locks a wrong row. This turns Diesel's cache off
+    /// ([`CacheSize::Disabled`]), so that statements have no name. Each is then parsed anew.
+    /// PgBouncer from 1.21 on can be told to keep track of names instead
+    /// (`max_prepared_statements`).
+    ///
+    /// Besides, the calls that lock by primary key ([`with_row_locks`](crate::with_row_locks),
+    /// [`with_many`](crate::RowLock::with_many)) compare the keys of the rows with those asked for on
+    /// every connection ([`LockError::WrongRow`](crate::LockError::WrongRow)).
+    ///
+    /// # Example
+    ///
+    /// For each connection of a pool:
+    ///
+    /// ```
+    /// use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error, Pool};
+    /// use diesel_row_lock::LockConnection;
+    /// # type PgConnection = diesel::SqliteConnection;
+    ///
+    /// #[derive(Debug)]
+    /// struct BehindPgBouncer;
+    ///
+    /// impl CustomizeConnection<PgConnection, Error> for BehindPgBouncer {
+    ///     fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), Error> {
+    ///         conn.pooler_safe();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # fn pool(url: &str) -> Pool<ConnectionManager<PgConnection>> {
+    /// Pool::builder()
+    ///     .connection_customizer(Box::new(BehindPgBouncer))
+    ///     .build_unchecked(ConnectionManager::new(url))
+    /// # }
+    /// # pool(":memory:").get().expect("a connection");
+    /// ```
+    fn pooler_safe(&mut self) -> &mut Self {
+        self.set_prepared_statement_cache_size(CacheSize::Disabled);
+        self
+    }
+}
 
 impl<C> LockConnection for C where C: LoadConnection<Backend: LockBackend> {}
 

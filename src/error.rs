@@ -135,6 +135,16 @@ pub enum LockError {
         reason: &'static str,
     },
 
+    /// The locking statement returned a row with a primary key that was not asked for. Behind a
+    /// transaction pooler somebody else's statement ran
+    /// ([`pooler_safe`](crate::LockConnection::pooler_safe) prevents it); or the key's collation
+    /// finds what is not equal to the letter.
+    #[error("the server locked the row with primary key {key}, which was not asked for")]
+    WrongRow {
+        /// The primary key of that row.
+        key: String,
+    },
+
     /// A primary key was asked for twice in one call. Nothing was sent to the server.
     #[error("primary key {key} was asked for twice")]
     DuplicateKey {

@@ -60,6 +60,7 @@
 //! | fail at once, or soon, if somebody else is at it | [`RowLock::no_wait`], [`RowLock::timeout`] |
 //! | try again after a deadlock | [`RowLock::retry`] |
 //! | let nobody wait for a frozen holder | [`RowLock::hold_at_most`] |
+//! | go through PgBouncer in transaction mode | [`LockConnection::pooler_safe`] |
 //! | find out what became of a commit in doubt | [`RowLock::commit_token`], [`CommitToken::resolve`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |

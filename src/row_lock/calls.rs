@@ -287,11 +287,16 @@ where
     M: KeyedBy<K>,
 {
     let mut rows: HashMap<K, M> = rows.into_iter().map(|row| (row.key(), row)).collect();
-    keys.iter()
-        .map(|key| {
-            rows.remove(key).ok_or_else(|| LockError::NotFound {
-                key: Some(format!("{key:?}")),
-            })
+    let asked_for: Vec<_> = keys.iter().map(|key| (key, rows.remove(key))).collect();
+    if let Some(key) = rows.into_keys().next() {
+        return Err(LockError::WrongRow {
+            key: format!("{key:?}"),
+        });
+    }
+    let found = asked_for.into_iter().map(|(key, row)| {
+        row.ok_or_else(|| LockError::NotFound {
+            key: Some(format!("{key:?}")),
         })
-        .collect()
+    });
+    found.collect()
 }

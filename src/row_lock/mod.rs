@@ -73,6 +73,7 @@ where
 /// Those of [`RowLock::with`], and
 ///
 /// - [`NotFound`](LockError::NotFound), naming the first key that no row has;
+/// - [`WrongRow`](LockError::WrongRow) when the server returned a row with another key;
 /// - [`DuplicateKey`](LockError::DuplicateKey) when a key is asked for twice; nothing is sent.
 ///
 /// # Example

@@ -25,6 +25,8 @@ mod lost;
 mod many;
 mod nesting;
 mod panics;
+#[cfg(feature = "postgres")]
+mod poolers;
 mod pools;
 mod retry;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
