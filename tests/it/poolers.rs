@@ -45,14 +45,14 @@ impl Pooled {
     fn storm(&self, connect: impl Fn() -> PgConnection + Sync) -> usize {
         let client = |number: i32| {
             let conn = &mut connect();
-            let calls = (0..100).map(|call| match (call + number) % 3 {
-                0 => deposit(conn, number),
-                1 => transfer(conn, number, number % 4 + 1),
-                _ => deposit_to_owner(
-                    conn,
-                    ["Ada", "Grace", "Barbara", "Radia"][call as usize % 4],
-                ),
-            });
+            let owners = ["Ada", "Grace", "Barbara", "Radia"].into_iter().cycle();
+            let calls = (0..100)
+                .zip(owners)
+                .map(|(call, owner)| match (call + number) % 3 {
+                    0 => deposit(conn, number),
+                    1 => transfer(conn, number, number % 4 + 1),
+                    _ => deposit_to_owner(conn, owner),
+                });
             calls.filter(Result::is_ok).count()
         };
         thread::scope(|scope| {
