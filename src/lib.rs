@@ -93,6 +93,8 @@
 //!
 //! - **`postgres`**, **`mysql`**, **`sqlite`**: the backend of that name, linked to the system's client
 //!   library, as Diesel's features of the same names.
+//! - **`race`**: the module [`race`](https://docs.rs/diesel-row-lock/latest/diesel_row_lock/race/), which
+//!   proves that code has a race, and that the lock cures it. For `dev-dependencies`.
 //! - **`bundled-postgres`**, **`bundled-sqlite`**: the same with a client library built from source.
 
 #![warn(
@@ -117,6 +119,8 @@ mod locked;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod pg;
+#[cfg(feature = "race")]
+pub mod race;
 mod retry;
 mod row_lock;
 mod select;

@@ -4,3 +4,5 @@ mod begin;
 mod classify;
 mod clause;
 mod messages;
+#[cfg(feature = "race")]
+mod watch;

@@ -11,6 +11,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::RunQueryDsl;
 
+use super::ablation::are_locks_taken_out;
 use crate::backend::{LockBackend, Waiting};
 
 /// `FOR UPDATE`: nobody else can lock, change or delete the row.
@@ -196,6 +197,10 @@ where
     T: LockTables<DB>,
 {
     select.query.walk_ast(out.reborrow())?;
+    if are_locks_taken_out() {
+        out.unsafe_to_cache_prepared();
+        return Ok(());
+    }
     let table = select.tables.name()?;
     let wait = DB::wait_sql(select.wait.waiting());
     out.push_sql(if table.is_none() && wait.is_empty() {

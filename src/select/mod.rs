@@ -1,5 +1,6 @@
 //! The SQL nodes: a `SELECT` with a locking clause, and a `SELECT` of rows by primary key.
 
+pub(crate) mod ablation;
 pub(crate) mod by_key;
 pub(crate) mod clause;
 pub(crate) mod key;

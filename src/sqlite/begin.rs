@@ -13,6 +13,7 @@ use diesel::{RunQueryDsl, SqliteConnection};
 use super::classify;
 use crate::backend::{batch, Cause, LockBackend, Messages, Settings, Waiting};
 use crate::error::LockError;
+use crate::select::ablation::are_locks_taken_out;
 
 impl LockBackend for Sqlite {
     const VICTIM_LOSES_TRANSACTION: bool = false;
@@ -35,7 +36,12 @@ impl LockBackend for Sqlite {
     where
         C: LoadConnection<Backend = Self>,
     {
-        let begin = batch("BEGIN IMMEDIATE; SAVEPOINT row_lock_guard", first);
+        let begin = if are_locks_taken_out() {
+            "BEGIN; SAVEPOINT row_lock_guard"
+        } else {
+            "BEGIN IMMEDIATE; SAVEPOINT row_lock_guard"
+        };
+        let begin = batch(begin, first);
         let wait = match settings.waiting {
             Waiting::Session | Waiting::Skip => return conn.batch_execute(&begin),
             Waiting::Never => 0,
@@ -65,7 +71,7 @@ impl LockBackend for Sqlite {
     where
         C: LoadConnection<Backend = Self>,
     {
-        if holds_write_lock(conn)? {
+        if are_locks_taken_out() || holds_write_lock(conn)? {
             Ok(())
         } else {
             Err(LockError::AlreadyInTransaction {

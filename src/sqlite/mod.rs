@@ -3,3 +3,5 @@
 mod begin;
 mod classify;
 mod clause;
+#[cfg(feature = "race")]
+mod watch;

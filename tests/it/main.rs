@@ -28,6 +28,8 @@ mod panics;
 #[cfg(feature = "postgres")]
 mod poolers;
 mod pools;
+#[cfg(feature = "race")]
+mod race;
 mod retry;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod round_trips;

@@ -1,13 +1,11 @@
 //! A database of its own on the MySQL or MariaDB server at `MYSQL_URL`.
 
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::Text;
 
 use super::{database_name, schema, server_of, server_url, shared_methods};
 
@@ -18,7 +16,7 @@ pub(crate) struct Db {
 }
 
 impl Db {
-    const PAUSE: Duration = Duration::ZERO;
+    const PAUSE: Duration = Duration::from_millis(5);
 
     pub(crate) fn new(law: &str) -> Self {
         let name = database_name(law);
@@ -52,22 +50,28 @@ impl Db {
         MysqlConnection::establish(&self.url()).unwrap()
     }
 
-    /// How many connections of this test wait for a lock, by the server's word.
+    /// How many connections of this test wait for a row, by the server's word.
     ///
-    /// The server renews its list only when nobody has read it for 100 ms, so the tests of this
-    /// process take turns.
+    /// Not by `information_schema.innodb_trx`: the server renews that only when nobody has read it
+    /// for 100 ms. Diesel can't run the statement that says what is now.
     pub(crate) fn waiters(&self) -> i64 {
-        static TURN: Mutex<()> = Mutex::new(());
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        thread::park_timeout(Duration::from_millis(120));
-        sql::<BigInt>(&format!(
-            "SELECT count(*) FROM information_schema.innodb_trx t \
-             JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
-             WHERE t.trx_state = 'LOCK WAIT' AND p.db = '{}'",
-            self.name
-        ))
-        .get_result(&mut server())
-        .unwrap()
+        let answer = servers::mariadb::query(
+            &server_url("MYSQL_URL"),
+            &format!(
+                "SHOW ENGINE INNODB STATUS; \
+                 SELECT id FROM information_schema.processlist WHERE db = '{}'",
+                self.name
+            ),
+        );
+        let answer = answer.unwrap();
+        let mut lines = answer.lines();
+        let status = lines.next().unwrap_or_default();
+        let ours: Vec<_> = lines.map(|id| format!(" thread id {id},")).collect();
+        let waits = |transaction: &&str| {
+            transaction.contains("LOCK WAIT") && ours.iter().any(|id| transaction.contains(id))
+        };
+        let transactions = status.split("---TRANSACTION ");
+        i64::try_from(transactions.filter(waits).count()).unwrap()
     }
 
     shared_methods!();

@@ -82,8 +82,7 @@ impl MariaDb {
 
     /// What the client prints for it, with tabs between columns.
     pub fn sql(&self, sql: &str) -> Result<String> {
-        let mut client = client(&self.url()).context("MariaDB's URL")?;
-        output(client.arg("--execute").arg(sql))
+        query(&self.url(), sql)
     }
 }
 
@@ -120,8 +119,13 @@ fn url(port: u16, database: &str) -> String {
 
 /// Product and version of any server of MySQL's family, such as `MariaDB 10.11.9`.
 pub fn version(url: &str) -> Result<String> {
+    Ok(name(&query(url, "select version()")?))
+}
+
+/// What MariaDB's client prints for it, on any server of MySQL's family.
+pub fn query(url: &str, sql: &str) -> Result<String> {
     let mut client = client(url).with_context(|| format!("no URL of MySQL's: {url}"))?;
-    Ok(name(&output(client.arg("--execute=select version()"))?))
+    output(client.arg("--execute").arg(sql))
 }
 
 /// `10.11.9-MariaDB-0+deb12u1` is the version of `MariaDB 10.11.9`.

@@ -1,0 +1,43 @@
+//! Who waits for whom on PostgreSQL.
+
+use std::time::Duration;
+
+use diesel::connection::LoadConnection;
+use diesel::dsl::sql;
+use diesel::pg::Pg;
+use diesel::result::QueryResult;
+use diesel::sql_types::{Array, Integer};
+use diesel::RunQueryDsl;
+
+use crate::race::{Seen, Watch};
+
+impl Watch for Pg {
+    const PAUSE: Duration = Duration::from_millis(3);
+
+    fn session<C>(conn: &mut C) -> QueryResult<i64>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        sql::<Integer>("SELECT pg_backend_pid()")
+            .get_result::<i32>(conn)
+            .map(i64::from)
+    }
+
+    fn waits_for<C>(watcher: &mut C, who: &Seen, others: &[Seen]) -> QueryResult<Vec<i64>>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let blockers = format!("SELECT pg_blocking_pids({})", who.session);
+        let blockers = sql::<Array<Integer>>(&blockers).get_result::<Vec<i32>>(watcher)?;
+        let blocks = |other: &i64| blockers.iter().any(|&blocker| i64::from(blocker) == *other);
+        let others = others.iter().map(|other| other.session);
+        Ok(others.filter(blocks).collect())
+    }
+
+    fn end_session<C>(watcher: &mut C, session: i64) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        watcher.batch_execute(&format!("SELECT pg_terminate_backend({session})"))
+    }
+}

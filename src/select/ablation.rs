@@ -1,0 +1,37 @@
+//! Locking clauses that are taken out, so that a test sees what they are good for.
+//!
+//! Only with the feature `race`, and only for code that the race prover runs.
+
+#[cfg(feature = "race")]
+mod flag {
+    use std::cell::Cell;
+
+    thread_local! {
+        static TAKEN_OUT: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(crate) fn are_locks_taken_out() -> bool {
+        TAKEN_OUT.get()
+    }
+
+    /// Runs `act` with every locking clause of this thread taken out.
+    pub(crate) fn without_locks<R>(act: impl FnOnce() -> R) -> R {
+        struct PutBack;
+        impl Drop for PutBack {
+            fn drop(&mut self) {
+                TAKEN_OUT.set(false);
+            }
+        }
+        TAKEN_OUT.set(true);
+        let _put_back = PutBack;
+        act()
+    }
+}
+
+#[cfg(feature = "race")]
+pub(crate) use self::flag::{are_locks_taken_out, without_locks};
+
+#[cfg(not(feature = "race"))]
+pub(crate) const fn are_locks_taken_out() -> bool {
+    false
+}

@@ -1,0 +1,4 @@
+//! The race prover, and what it proves of this crate.
+
+mod prover;
+mod schedule;

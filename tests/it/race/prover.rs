@@ -1,0 +1,286 @@
+//! The prover finds every race that there is, sees its cure, and does not call a test a proof that
+//! proves nothing.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel_row_lock::race::{Race, RaceError, Verdict};
+use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, Retry, RowLock};
+
+use crate::support::laws;
+use crate::support::schema::{accounts, Account};
+
+laws! {
+    [postgres, mysql, sqlite] fn deposit_under_the_lock_is_cured(db) {
+        let proof = prove!(db, |conn| deposit!(conn, 1, 100), |conn| deposit!(conn, 1, -100));
+        assert_eq!(proof.verdict(), Verdict::Cured, "{proof}");
+        assert!(proof.interleavings().iter().any(|run| run.locked));
+    }
+
+    [postgres, mysql, sqlite] fn read_outside_of_the_lock_is_racy(db) {
+        let proof = prove!(db, |conn| broken_withdrawal!(conn), |conn| deposit!(conn, 1, 100));
+        assert_eq!(proof.verdict(), Verdict::Racy, "{proof}");
+        let race = proof.races(true).next().unwrap();
+        assert_eq!(race.outcome.state[0], 900, "the deposit is lost: {proof}");
+    }
+
+    [postgres, mysql, sqlite] fn bare_read_and_write_is_racy(db) {
+        let proof = prove!(db, |conn: &mut Conn| bare_deposit!(conn), |conn| bare_deposit!(conn));
+        assert_eq!(proof.verdict(), Verdict::Racy, "{proof}");
+    }
+
+    [postgres, mysql, sqlite] fn single_statement_has_no_race_to_cure(db) {
+        let proof = prove!(db, |conn| add!(conn, 1, 100), |conn| add!(conn, 1, -100));
+        assert_eq!(proof.verdict(), Verdict::NoRaceToCure, "{proof}");
+    }
+
+    /// Such a test would pass for ever, whatever becomes of the lock. (On SQLite the lock is the whole
+    /// database's, so the rows are never others.)
+    [postgres, mysql] fn operations_on_different_rows_have_no_race_to_cure(db) {
+        let proof = prove!(db, |conn| deposit!(conn, 1, 100), |conn| deposit!(conn, 2, 100));
+        assert_eq!(proof.verdict(), Verdict::NoRaceToCure, "{proof}");
+    }
+
+    [postgres, mysql] fn hand_made_lock_needs_its_unlocked_form(db) {
+        macro_rules! by_hand {
+            ($conn:ident $(. $lock:ident())?) => {
+                $conn.transaction(|conn| {
+                    let account: Account = accounts::table.find(1)$(.$lock())?.first(conn)?;
+                    diesel::update(&account).set(accounts::balance.eq(account.balance + 1)).execute(conn)
+                })
+            };
+        }
+        let race = || Race::of("deposit", |conn: &mut Conn| by_hand!(conn.for_update())).setup(reset!());
+        let blind = race().prove(|| Ok(db.connect()), observe!()).unwrap();
+        assert_eq!(blind.verdict(), Verdict::NoRaceToCure, "{blind}");
+        let seeing = race().without_lock(|conn| by_hand!(conn)).prove(|| Ok(db.connect()), observe!());
+        seeing.unwrap().assert_cured();
+    }
+
+    /// The balance may be right, and one of them has still been told a lie.
+    [postgres, mysql, sqlite] fn what_the_operations_return_counts_too(db) {
+        let proof = Race::of("withdraw all", |conn| {
+                let account: Account = accounts::table.find(1).first(conn)?;
+                if account.balance == 0 {
+                    return Ok::<_, LockError>(0);
+                }
+                diesel::update(&account).set(accounts::balance.eq(0)).execute(conn)?;
+                Ok(account.balance)
+            })
+            .setup(reset!())
+            .prove(|| Ok(db.connect()), observe!())
+            .unwrap();
+        assert_eq!(proof.verdict(), Verdict::Racy, "{proof}");
+        let race = proof.races(true).next().unwrap();
+        assert_eq!(race.outcome.state, [0, 1_000, 1_000, 1_000]);
+    }
+
+    [postgres, mysql] fn crossing_locks_are_racy_and_retry_cures_them(db) {
+        macro_rules! crossing {
+            ($first:literal, $second:literal) => {
+                |conn: &mut Conn| RowLock::for_update().with(conn, accounts::table.find($first), |conn, mut one: Locked<Account>| {
+                    with_row_lock(conn, accounts::table.find($second), |conn, mut two: Locked<Account>| {
+                        one.balance -= 1;
+                        two.balance += 1;
+                        one.save_changes::<Account>(conn)?;
+                        two.save_changes::<Account>(conn)?;
+                        Ok::<_, LockError>(())
+                    })
+                })
+            };
+        }
+        let proof = prove!(db, crossing!(1, 2), crossing!(2, 1));
+        assert_eq!(proof.verdict(), Verdict::Racy, "{proof}");
+        assert!(proof.to_string().contains("deadlock"), "{proof}");
+
+        let sorted = prove!(db, |conn| transfer!(conn, 1, 2), |conn| transfer!(conn, 2, 1));
+        assert_eq!(sorted.verdict(), Verdict::Cured, "{sorted}");
+    }
+
+    [postgres, mysql, sqlite] fn report_shows_who_waited_for_whom(db) {
+        let proof = prove!(db, |conn| deposit!(conn, 1, 100), |conn| deposit!(conn, 1, -100));
+        let waited = proof.interleavings().iter().map(|run| run.script.to_string());
+        let waited = waited.filter(|script| script.contains("<waits for operation>")).count();
+        assert!(waited > 0, "{proof}");
+        let report = proof.to_string();
+        assert!(report.contains("Without the lock, rival before `"), "{report}");
+        assert!(report.contains("operation, then rival: [1000, 1000, 1000, 1000]"), "{report}");
+    }
+
+    [postgres, mysql, sqlite] fn rivals_are_tried_one_by_one(db) {
+        let proof = Race::of("deposit", |conn| deposit!(conn, 1, 100))
+            .against("same row", |conn| deposit!(conn, 1, 7))
+            .against("read", |conn| accounts::table.find(1).first::<Account>(conn).map(drop))
+            .setup(reset!())
+            .prove(|| Ok(db.connect()), observe!())
+            .unwrap();
+        proof.assert_cured();
+    }
+
+    [postgres, mysql, sqlite] fn retry_is_part_of_the_operation(db) {
+        let lock = RowLock::for_update().retry(Retry::new());
+        let proof = prove!(
+            db,
+            |conn: &mut Conn| lock.with(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+                account.balance += 1;
+                account.save_changes::<Account>(conn).map(drop).map_err(LockError::from)
+            }),
+            |conn| deposit!(conn, 1, 100)
+        );
+        proof.assert_cured();
+    }
+
+    [postgres, mysql, sqlite] fn panic_of_an_operation_is_an_outcome(db) {
+        let proof = prove!(
+            db,
+            |conn| {
+                let account: Account = accounts::table.find(1).first(conn)?;
+                let _: Account = accounts::table.find(2).first(conn)?;
+                assert!(account.balance < 2_000, "rich");
+                let account: Account = accounts::table.find(1).first(conn)?;
+                assert!(account.balance < 2_000, "suddenly rich");
+                Ok::<_, LockError>(())
+            },
+            |conn| add!(conn, 1, 1_000)
+        );
+        let race = proof.races(true).next().unwrap();
+        assert_eq!(race.outcome.results[0], Err("panicked: suddenly rich".to_owned()));
+    }
+
+    /// What no server sees.
+    [postgres, mysql, sqlite] fn wait_that_the_server_does_not_know_of_is_an_error_that_names_it(db) {
+        let turn = std::sync::Mutex::new(());
+        let operation = |conn: &mut Conn| {
+            let _turn = turn.lock().unwrap();
+            deposit!(conn, 1, 1)
+        };
+        let result = Race::of("operation", operation)
+            .setup(reset!())
+            .deadline(Duration::from_millis(300))
+            .prove(|| Ok(db.connect()), observe!());
+        let Err(RaceError::Stuck { player, script, .. }) = result else { panic!("{result:?}") };
+        assert_eq!(player, "operation");
+        assert!(script.to_string().contains("BEGIN"), "{script}");
+    }
+
+    [postgres, mysql, sqlite] fn failed_set_up_is_an_error_before_anything_is_run(db) {
+        let result = Race::of("deposit", |conn: &mut Conn| deposit!(conn, 1, 1))
+            .setup(|conn| conn.batch_execute("DELETE FROM nowhere"))
+            .prove(|| Ok(db.connect()), observe!());
+        assert!(matches!(result, Err(RaceError::Setup(_))), "{result:?}");
+        assert_eq!(db.balance(1), 1_000);
+    }
+
+    /// The clause is out for the operation under test only, and only as long as that runs.
+    [postgres, mysql, sqlite] fn locks_are_in_again_after_a_proof(db) {
+        prove!(db, |conn| deposit!(conn, 1, 100), |conn| deposit!(conn, 1, -100)).assert_cured();
+        with_row_lock(&mut db.connect(), accounts::table.find(1), |_, _: Locked<Account>| {
+            assert!(!db.free("accounts").contains(&1));
+            Ok::<_, LockError>(())
+        })
+        .unwrap();
+    }
+}
+
+macro_rules! prove {
+    ($db:ident, $operation:expr, $rival:expr) => {
+        Race::of("operation", $operation)
+            .against("rival", $rival)
+            .setup(reset!())
+            .prove(|| Ok($db.connect()), observe!())
+            .unwrap()
+    };
+}
+use prove;
+
+macro_rules! reset {
+    () => {
+        |conn: &mut Conn| {
+            diesel::update(accounts::table)
+                .set(accounts::balance.eq(1_000))
+                .execute(conn)
+        }
+    };
+}
+use reset;
+
+macro_rules! observe {
+    () => {
+        |conn: &mut Conn| {
+            let balances = accounts::table.select(accounts::balance);
+            balances.order(accounts::id).load::<i64>(conn)
+        }
+    };
+}
+use observe;
+
+macro_rules! deposit {
+    ($conn:expr, $id:expr, $amount:expr) => {
+        with_row_lock(
+            $conn,
+            accounts::table.find($id),
+            |conn, mut account: Locked<Account>| {
+                account.balance += $amount;
+                account.save_changes::<Account>(conn)?;
+                Ok::<_, LockError>(())
+            },
+        )
+    };
+}
+use deposit;
+
+macro_rules! transfer {
+    ($conn:expr, $from:expr, $to:expr) => {
+        with_row_locks(
+            $conn,
+            [$from, $to],
+            |conn, [mut from, mut to]: [Locked<Account>; 2]| {
+                from.balance -= 1;
+                to.balance += 1;
+                from.save_changes::<Account>(conn)?;
+                to.save_changes::<Account>(conn)?;
+                Ok::<_, LockError>(())
+            },
+        )
+    };
+}
+use transfer;
+
+/// Reads outside of the lock, and writes under it what it read.
+macro_rules! broken_withdrawal {
+    ($conn:expr) => {{
+        let seen: Account = accounts::table.find(1).first($conn)?;
+        with_row_lock(
+            $conn,
+            accounts::table.find(1),
+            |conn, mut account: Locked<Account>| {
+                account.balance = seen.balance - 100;
+                account.save_changes::<Account>(conn)?;
+                Ok::<_, LockError>(())
+            },
+        )
+    }};
+}
+use broken_withdrawal;
+
+macro_rules! bare_deposit {
+    ($conn:expr) => {
+        $conn.transaction(|conn| {
+            let account: Account = accounts::table.find(1).first(conn)?;
+            let more = accounts::balance.eq(account.balance + 1);
+            diesel::update(&account).set(more).execute(conn)
+        })
+    };
+}
+use bare_deposit;
+
+/// One statement.
+macro_rules! add {
+    ($conn:expr, $id:expr, $amount:expr) => {
+        diesel::update(accounts::table.find($id))
+            .set(accounts::balance.eq(accounts::balance + $amount))
+            .execute($conn)
+    };
+}
+use add;
