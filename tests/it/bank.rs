@@ -1,6 +1,5 @@
 //! The example `bank`, run as its users run it: as processes.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +11,7 @@ use tempfile::TempDir;
 use self::server::mysql;
 #[cfg(feature = "postgres")]
 use self::server::postgres;
+use crate::support::example::build_example;
 
 /// Checks laws on an empty database of every backend.
 macro_rules! on_every_backend {
@@ -356,47 +356,10 @@ fn run(url: &str, arguments: &[&str]) -> Output {
         .expect("the example runs")
 }
 
-/// The example with the features of this test, built once.
+/// The example, built once.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        // …/target/debug/deps/it-0123456789abcdef
-        let test = env::current_exe().expect("the path of this test");
-        let profile_folder = test.ancestors().nth(2).expect("a folder for each profile");
-        let profile = profile_folder.file_name().and_then(|name| name.to_str());
-        let features = [
-            ("postgres", cfg!(feature = "postgres")),
-            ("mysql", cfg!(feature = "mysql")),
-            ("bundled-postgres", cfg!(feature = "bundled-postgres")),
-        ];
-        let features: Vec<_> = features
-            .iter()
-            .filter(|(_, on)| *on)
-            .map(|(name, _)| *name)
-            .collect();
-        let built = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--example",
-                "bank",
-                "--features",
-                &features.join(","),
-            ])
-            .args([
-                "--profile",
-                profile.filter(|name| *name != "debug").unwrap_or("dev"),
-            ])
-            .arg("--target-dir")
-            .arg(profile_folder.parent().expect("the target folder"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "the example must build");
-        profile_folder
-            .join("examples")
-            .join(format!("bank{}", env::consts::EXE_SUFFIX))
-    })
+    PROGRAM.get_or_init(|| build_example("bank", &[]))
 }
 
 fn assert_refused(output: &Output, says: &str) {

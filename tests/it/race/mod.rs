@@ -1,4 +1,5 @@
 //! The race prover, and what it proves of this crate.
 
+mod bank;
 mod prover;
 mod schedule;

@@ -12,6 +12,7 @@ pub(crate) mod sqlite;
 pub(crate) mod calls;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) mod child;
+pub(crate) mod example;
 pub(crate) mod probe;
 pub(crate) mod schema;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
