@@ -1,5 +1,6 @@
 #![doc = include_str!("guide.md")]
 
+mod player;
 mod prover;
 mod report;
 mod schedule;
@@ -11,11 +12,11 @@ use std::time::Duration;
 
 use diesel::result::{ConnectionError, Error as DieselError};
 
+pub use self::player::{Ended, Steps};
 pub use self::prover::Race;
 pub use self::report::{Interleaving, Outcome, Proof, Verdict};
 pub use self::schedule::{Played, Schedule};
 pub use self::script::Script;
-pub use self::stage::{Ended, Steps};
 pub use self::watch::{Seen, Watch};
 
 /// Why a race could not be played to its end.

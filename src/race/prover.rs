@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use diesel::result::ConnectionResult;
 
+use super::player::{ended, Ended, Part, Stops};
 use super::report::{Interleaving, Outcome, Proof, Serial};
-use super::stage::{ended, play, Ended, Part, Stops};
+use super::stage::play;
 use super::{RaceError, Script, Watch};
 use crate::connection::LockConnection;
 use crate::select::ablation::without_locks;

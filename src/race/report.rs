@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Debug};
 
-use super::stage::Ended;
+use super::player::Ended;
 use super::Script;
 
 /// What the interleavings show.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use diesel::result::ConnectionResult;
 
-use super::stage::{ended, play, Director, Ended, Part, Steps, Stops};
+use super::player::{ended, Ended, Part, Steps, Stops};
+use super::stage::{play, Director};
 use super::{RaceError, Script, Watch};
 use crate::connection::LockConnection;
 
@@ -145,7 +146,7 @@ where
         let mut watcher = connect().map_err(RaceError::Connect)?;
         (self.setup)(&mut watcher).map_err(RaceError::Setup)?;
         let parts = self.sessions.iter().map(|(name, session)| Part {
-            name: *name,
+            name,
             stops: Stops::AtSteps,
             play: Box::new(move |conn: &mut C, steps: &Steps| session(conn, steps)),
         });

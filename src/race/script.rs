@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::stage::Ended;
+use super::player::Ended;
 
 /// Every statement of every session in the order in which they were sent, and who waited for whom.
 ///

@@ -7,7 +7,7 @@ use crate::step::{self, cargo, Step};
 use crate::test;
 
 /// Each feature alone, and each pair of databases: code must not need another one's imports.
-const FEATURES: [&str; 9] = [
+const FEATURES: [&str; 13] = [
     "",
     "postgres",
     "mysql",
@@ -17,6 +17,10 @@ const FEATURES: [&str; 9] = [
     "postgres,mysql",
     "postgres,sqlite",
     "mysql,sqlite",
+    "race",
+    "race,postgres",
+    "race,mysql",
+    "race,sqlite",
 ];
 
 /// Says whether all is well.
