@@ -102,6 +102,11 @@ pub trait LockBackend: Backend {
     #[doc(hidden)]
     const VICTIM_LOSES_TRANSACTION: bool;
 
+    /// How many callers of one row have a connection at once: one that holds the row, and one that
+    /// waits for it where the lock is, if to wait there is not to ask again and again.
+    #[doc(hidden)]
+    const CONNECTIONS_PER_ROW: usize;
+
     /// Creates the table of the commit tokens.
     #[doc(hidden)]
     const CREATE_COMMITS: &'static str;

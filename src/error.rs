@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use diesel::r2d2::PoolError;
 use diesel::result::Error as DieselError;
 use thiserror::Error;
 
@@ -187,6 +188,31 @@ pub enum LockError {
         last: RetryCause,
     },
 
+    /// The caller's turn in a [`RowQueue`](crate::queue::RowQueue) did not come in time.
+    #[error("timed out after {waited:?} in the queue for the row")]
+    QueueTimeout {
+        /// How long a caller may wait.
+        waited: Duration,
+    },
+
+    /// The line for the row in a [`RowQueue`](crate::queue::RowQueue) was as long as it may be.
+    #[error("{length} callers are waiting for the row already")]
+    QueueFull {
+        /// How many callers may wait.
+        length: usize,
+    },
+
+    /// The thread that ran the transaction for this change panicked. Nothing was committed.
+    #[error("the thread that made this change panicked; nothing was committed")]
+    Abandoned,
+
+    /// The pool had no connection to give.
+    #[error("no connection from the pool")]
+    Pool {
+        /// What the pool said.
+        source: PoolError,
+    },
+
     /// Any other error of Diesel, untouched.
     #[error(transparent)]
     Database(DieselError),
@@ -227,7 +253,10 @@ impl LockError {
         self.is_contention()
             || matches!(
                 self,
-                Self::SerializationFailure { .. } | Self::ConnectionLost { .. }
+                Self::SerializationFailure { .. }
+                    | Self::ConnectionLost { .. }
+                    | Self::Pool { .. }
+                    | Self::Abandoned
             )
     }
 
@@ -237,7 +266,11 @@ impl LockError {
     pub fn is_contention(&self) -> bool {
         matches!(
             self,
-            Self::Busy { .. } | Self::Timeout { .. } | Self::Deadlock { .. }
+            Self::Busy { .. }
+                | Self::Timeout { .. }
+                | Self::Deadlock { .. }
+                | Self::QueueTimeout { .. }
+                | Self::QueueFull { .. }
         )
     }
 

@@ -119,8 +119,10 @@ mod locked;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod pg;
+pub mod queue;
 #[cfg(feature = "race")]
 pub mod race;
+mod retold;
 mod retry;
 mod row_lock;
 mod select;
@@ -159,4 +161,5 @@ pub mod bounds {
     pub use crate::select::by_key::SelectByKeys;
     pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
     pub use crate::select::key::{KeyValue, KeyedBy};
+    pub use crate::select::save::Savable;
 }

@@ -18,6 +18,7 @@ use crate::backend::{batch, Cause, LockBackend, Messages, Settings, Translations
 
 impl LockBackend for Mysql {
     const VICTIM_LOSES_TRANSACTION: bool = true;
+    const CONNECTIONS_PER_ROW: usize = 2;
     const ROW_VALUES: &'static str = "";
     const CREATE_COMMITS: &'static str =
         include_str!("../../migrations/mysql/2026-11-22-000001_row_lock_commits/up.sql");

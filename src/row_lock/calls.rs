@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::time::Duration;
 
 use diesel::query_builder::AsQuery;
 use diesel::query_dsl::methods::LoadQuery;
@@ -227,6 +228,10 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
             },
             |conn, rows| f(conn, rows.into_iter().map(Locked::new).collect()),
         )
+    }
+
+    pub(crate) fn hold_limit(&self) -> Option<Duration> {
+        self.hold.limit()
     }
 
     fn request(&self) -> Request

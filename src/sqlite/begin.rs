@@ -17,6 +17,7 @@ use crate::select::ablation::are_locks_taken_out;
 
 impl LockBackend for Sqlite {
     const VICTIM_LOSES_TRANSACTION: bool = false;
+    const CONNECTIONS_PER_ROW: usize = 1;
     const ROW_VALUES: &'static str = "VALUES ";
     const CREATE_COMMITS: &'static str =
         include_str!("../../migrations/sqlite/2026-11-22-000001_row_lock_commits/up.sql");

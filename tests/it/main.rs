@@ -28,6 +28,7 @@ mod panics;
 #[cfg(feature = "postgres")]
 mod poolers;
 mod pools;
+mod queue;
 #[cfg(feature = "race")]
 mod race;
 mod retry;

@@ -51,10 +51,18 @@ impl Db {
     }
 
     /// How many connections of this test wait for a row, by the server's word.
-    ///
+    pub(crate) fn waiters(&self) -> i64 {
+        i64::try_from(self.waiting_sessions().len()).unwrap()
+    }
+
+    /// A session of this test that waits for a row.
+    pub(crate) fn waiting_session(&self) -> i32 {
+        self.waiting_sessions()[0]
+    }
+
     /// Not by `information_schema.innodb_trx`: the server renews that only when nobody has read it
     /// for 100 ms. Diesel can't run the statement that says what is now.
-    pub(crate) fn waiters(&self) -> i64 {
+    fn waiting_sessions(&self) -> Vec<i32> {
         let answer = servers::mariadb::query(
             &server_url("MYSQL_URL"),
             &format!(
@@ -66,12 +74,13 @@ impl Db {
         let answer = answer.unwrap();
         let mut lines = answer.lines();
         let status = lines.next().unwrap_or_default();
-        let ours: Vec<_> = lines.map(|id| format!(" thread id {id},")).collect();
-        let waits = |transaction: &&str| {
-            transaction.contains("LOCK WAIT") && ours.iter().any(|id| transaction.contains(id))
+        let waits = |session: &i32| {
+            let name = format!(" thread id {session},");
+            let mut transactions = status.split("---TRANSACTION ");
+            transactions
+                .any(|transaction| transaction.contains("LOCK WAIT") && transaction.contains(&name))
         };
-        let transactions = status.split("---TRANSACTION ");
-        i64::try_from(transactions.filter(waits).count()).unwrap()
+        lines.map(|id| id.parse().unwrap()).filter(waits).collect()
     }
 
     shared_methods!();

@@ -64,6 +64,17 @@ impl Db {
         .unwrap()
     }
 
+    /// A session of this test that waits for a lock.
+    pub(crate) fn waiting_session(&self) -> i32 {
+        sql::<diesel::sql_types::Integer>(&format!(
+            "SELECT pid FROM pg_stat_activity \
+             WHERE application_name = '{}' AND cardinality(pg_blocking_pids(pid)) > 0",
+            self.name
+        ))
+        .get_result(&mut server())
+        .unwrap()
+    }
+
     shared_methods!();
 
     /// The settings that a locked call touches.

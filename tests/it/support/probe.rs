@@ -34,7 +34,7 @@ macro_rules! server_probes {
     (
     $backend:ident, session: $session:literal, timeout: $timeout:expr, cancel: $cancel:literal,
     kill: $kill:literal, unusual: $unusual:literal,
-    survive: $survive:literal, brief: $brief:literal, slow: $slow:literal,
+    survive: $survive:literal, touch: $touch:literal, brief: $brief:literal, slow: $slow:literal,
     sessions: $sessions:literal, idle: $idle:literal
 ) => {
         impl super::$backend::Db {
@@ -71,6 +71,9 @@ macro_rules! server_probes {
 
             /// Makes a session the one that survives a deadlock, as far as a setting can.
             pub(crate) const SURVIVE: &str = $survive;
+
+            /// From now on an `UPDATE` of accounts changes the seats too.
+            pub(crate) const UPDATE_OF_ACCOUNTS_TOUCHES_SEATS: &str = $touch;
 
             /// By what name the server knows this connection.
             pub(crate) fn session(conn: &mut super::$backend::Conn) -> i32 {
@@ -125,6 +128,9 @@ server_probes! {
     unusual: "SET lock_timeout = '7s'; SET statement_timeout = '70s'; \
               SET idle_in_transaction_session_timeout = '77s'",
     survive: "SET deadlock_timeout = '60s'",
+    touch: "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+            UPDATE seats SET taken_by = 'toucher'; RETURN NULL; END $$; \
+            CREATE TRIGGER touch AFTER UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION touch()",
     brief: "SET statement_timeout = '200ms'",
     slow: "SELECT pg_sleep(20)",
     sessions: "SELECT count(*) FROM pg_stat_activity WHERE pid = {}",
@@ -140,6 +146,8 @@ server_probes! {
     kill: "KILL CONNECTION {}",
     unusual: "SET innodb_lock_wait_timeout = 7; SET idle_transaction_timeout = 77",
     survive: "DO 1",
+    touch: "CREATE TRIGGER touch AFTER UPDATE ON accounts FOR EACH ROW \
+            UPDATE seats SET taken_by = 'toucher'",
     brief: "SET max_statement_time = 0.2",
     slow: "UPDATE accounts SET owner = sleep(20)",
     sessions: "SELECT count(*) FROM information_schema.processlist WHERE id = {}",

@@ -1,0 +1,151 @@
+//! [`Builder`]: the bounds of a queue.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
+
+use super::line::Lines;
+use super::stats::Counter;
+use super::{RowQueue, Shared, LONGEST_WAIT};
+use crate::backend::LockBackend;
+use crate::connection::LockConnection;
+use crate::hold::Unlimited;
+use crate::retry::Retry;
+use crate::row_lock::RowLock;
+use crate::select::clause::{Block, EveryTable, ForUpdate};
+
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    pub(super) longest_wait: Duration,
+    pub(super) longest_line: usize,
+    pub(super) largest_batch: usize,
+    pub(super) longest_batch: Duration,
+    pub(super) retry: Option<Retry>,
+}
+
+/// The bounds of a [`RowQueue`], and how it locks.
+///
+/// # Default
+///
+/// A caller waits in line for 30 s at most, and there are 10,000 callers in a line at most. A batch has
+/// up to 1,000 changes, and begins none after 10 ms. The lock is `FOR UPDATE`, without a timeout of its
+/// own; nothing is retried.
+///
+/// # Example
+///
+/// ```
+/// # include!("../doctest_setup.rs");
+/// use std::time::Duration;
+/// use diesel::r2d2::{ConnectionManager, Pool};
+/// use diesel_row_lock::queue::RowQueue;
+/// use diesel_row_lock::{LockError, RowLock};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let pool = Pool::new(ConnectionManager::<SqliteConnection>::new(":memory:"))?;
+/// let accounts = RowQueue::<SqliteConnection, Account>::builder()
+///     .longest_wait(Duration::from_secs(2))
+///     .lock(RowLock::for_update().timeout(Duration::from_secs(5)))
+///     .build(pool);
+/// # let _ = accounts.stats();
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "there is no queue until `build`"]
+pub struct Builder<C, M, S = ForUpdate, W = Block, H = Unlimited> {
+    bounds: Bounds,
+    lock: RowLock<S, W, EveryTable, H>,
+    rows: PhantomData<fn(&mut C) -> M>,
+}
+
+impl<C, M, S, W, H> fmt::Debug for Builder<C, M, S, W, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C, M> Builder<C, M> {
+    pub(super) fn new() -> Self {
+        Self {
+            bounds: Bounds {
+                longest_wait: LONGEST_WAIT,
+                longest_line: 10_000,
+                largest_batch: 1_000,
+                longest_batch: Duration::from_millis(10),
+                retry: None,
+            },
+            lock: RowLock::for_update(),
+            rows: PhantomData,
+        }
+    }
+}
+
+impl<C, M, S, W, H> Builder<C, M, S, W, H> {
+    /// How long a caller waits in line, in this process, before
+    /// [`QueueTimeout`](crate::LockError::QueueTimeout). What it then waits for at the pool and at
+    /// the server is theirs to bound.
+    pub fn longest_wait(mut self, time: Duration) -> Self {
+        self.bounds.longest_wait = time;
+        self
+    }
+
+    /// How many callers may stand in the line for one row before others are turned away with
+    /// [`QueueFull`](crate::LockError::QueueFull). At least one.
+    pub fn longest_line(mut self, callers: usize) -> Self {
+        self.bounds.longest_line = callers.max(1);
+        self
+    }
+
+    /// How many changes one transaction of [`update`](RowQueue::update) may have. At least one.
+    pub fn largest_batch(mut self, changes: usize) -> Self {
+        self.bounds.largest_batch = changes.max(1);
+        self
+    }
+
+    /// How long after the lock was had a transaction of [`update`](RowQueue::update) begins with
+    /// further changes; the rest keep their places in the line. At least one is run.
+    pub fn longest_batch(mut self, time: Duration) -> Self {
+        self.bounds.longest_batch = time;
+        self
+    }
+
+    /// Run the changes of [`update_retrying`](RowQueue::update_retrying) again as this policy says.
+    /// The others of their batch have the error.
+    pub fn retry(mut self, policy: Retry) -> Self {
+        self.bounds.retry = Some(policy);
+        self
+    }
+
+    /// Lock the rows like this: strength, timeout, time to hold. No commit token: that is for one
+    /// call, and a second one with it is refused by the database.
+    pub fn lock<S2, W2, H2>(
+        self,
+        lock: RowLock<S2, W2, EveryTable, H2>,
+    ) -> Builder<C, M, S2, W2, H2> {
+        Builder {
+            bounds: self.bounds,
+            lock,
+            rows: PhantomData,
+        }
+    }
+
+    /// The queue before this pool.
+    pub fn build(self, pool: Pool<ConnectionManager<C>>) -> RowQueue<C, M, S, W, H>
+    where
+        C: R2D2Connection + LockConnection + 'static,
+    {
+        let lines = Lines::new(C::Backend::CONNECTIONS_PER_ROW, self.bounds.longest_line);
+        RowQueue {
+            shared: std::sync::Arc::new(Shared {
+                pool,
+                lock: self.lock,
+                lines,
+                bounds: self.bounds,
+                counter: Counter::default(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,350 @@
+#![doc = include_str!("guide.md")]
+
+mod batch;
+mod builder;
+mod job;
+mod key;
+mod line;
+mod stats;
+mod sync;
+
+use std::fmt;
+use std::panic::resume_unwind;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use diesel::query_dsl::methods::LoadQuery;
+use diesel::query_source::Table;
+use diesel::r2d2::{ConnectionManager, Pool, PooledConnection, R2D2Connection};
+
+use self::batch::Batch;
+use self::builder::Bounds;
+pub use self::builder::Builder;
+use self::job::{Again, Change, Job, Once, Slot, Task};
+use self::key::RowKey;
+use self::line::{Lines, Turn, Waited};
+use self::stats::Counter;
+pub use self::stats::QueueStats;
+use crate::connection::LockConnection;
+use crate::error::LockError;
+use crate::hold::{LockHold, Unlimited};
+use crate::locked::Locked;
+use crate::row_lock::RowLock;
+use crate::select::by_key::SelectByKeys;
+use crate::select::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect};
+use crate::select::key::{KeyValue, KeyedBy};
+use crate::select::save::Savable;
+
+type Jobs<M> = Box<dyn Job<M>>;
+
+/// A queue before a pool, for the rows of one model. See the [module](self).
+///
+/// It is cheap to clone, and all clones are the same queue. `S`, `W` and `H` are the options of the
+/// [`RowLock`] that it locks by.
+pub struct RowQueue<C, M, S = ForUpdate, W = Block, H = Unlimited>
+where
+    C: R2D2Connection + 'static,
+{
+    shared: Arc<Shared<C, M, S, W, H>>,
+}
+
+struct Shared<C, M, S, W, H>
+where
+    C: R2D2Connection + 'static,
+{
+    pool: Pool<ConnectionManager<C>>,
+    lock: RowLock<S, W, EveryTable, H>,
+    bounds: Bounds,
+    lines: Lines<RowKey, Jobs<M>>,
+    counter: Counter,
+}
+
+impl<C, M, S, W, H> Clone for RowQueue<C, M, S, W, H>
+where
+    C: R2D2Connection + 'static,
+{
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<C, M, S, W, H> fmt::Debug for RowQueue<C, M, S, W, H>
+where
+    C: R2D2Connection + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowQueue")
+            .field("bounds", &self.shared.bounds)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C, M> RowQueue<C, M>
+where
+    C: R2D2Connection + LockConnection + 'static,
+{
+    /// A queue before this pool, with the default [bounds](Builder).
+    pub fn new(pool: Pool<ConnectionManager<C>>) -> Self {
+        Self::builder().build(pool)
+    }
+
+    /// For other bounds, and other locks than `FOR UPDATE`.
+    pub fn builder() -> Builder<C, M> {
+        Builder::new()
+    }
+}
+
+impl<C, M, S, W, H> RowQueue<C, M, S, W, H>
+where
+    C: R2D2Connection + 'static,
+{
+    /// What it has done, and who waits now.
+    pub fn stats(&self) -> QueueStats {
+        self.shared.counter.read(self.shared.lines.waiting())
+    }
+
+    fn connection(&self) -> Result<PooledConnection<ConnectionManager<C>>, LockError> {
+        let conn = self.shared.pool.get();
+        conn.map_err(|source| LockError::Pool { source })
+    }
+
+    /// Stands in line for a row; `None` if somebody has done the job.
+    fn line_up<K>(
+        &self,
+        id: &K,
+        job: Option<Jobs<M>>,
+    ) -> Result<Option<(Turn<'_, RowKey, Jobs<M>>, Option<Jobs<M>>)>, LockError>
+    where
+        K: Clone + Eq + std::hash::Hash + Send + Sync + 'static,
+    {
+        let begin = Instant::now();
+        let longest = self.shared.bounds.longest_wait;
+        let ticket = self.shared.lines.enter(RowKey::new(id.clone()), job);
+        let waited = match ticket {
+            Ok(ticket) => ticket.wait(begin.checked_add(longest)),
+            Err(line::Full) => {
+                self.shared.counter.turned_away();
+                return Err(LockError::QueueFull {
+                    length: self.shared.bounds.longest_line,
+                });
+            }
+        };
+        match waited {
+            Waited::Turn(turn, job) => {
+                self.shared.counter.waited(begin.elapsed());
+                Ok(Some((turn, job)))
+            }
+            Waited::Served => {
+                self.shared.counter.waited(begin.elapsed());
+                Ok(None)
+            }
+            Waited::GaveUp => {
+                self.shared.counter.turned_away();
+                Err(LockError::QueueTimeout { waited: longest })
+            }
+        }
+    }
+}
+
+impl<C, M, S, W, H> RowQueue<C, M, S, W, H>
+where
+    C: R2D2Connection + LockConnection + 'static,
+    S: LockStrength<C::Backend>,
+    W: LockWait<C::Backend>,
+    H: LockHold<C::Backend>,
+{
+    /// As [`with_row_lock`](crate::with_row_lock), after a wait in line: locks the row with this
+    /// primary key, hands it to `f` as it is now, and commits when `f` returns `Ok`.
+    ///
+    /// The caller has a transaction of its own, and `f` runs on the caller's thread.
+    ///
+    /// Executes the SQL of [`RowLock::with_many`] for one key.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RowLock::with_many`], and
+    ///
+    /// - [`QueueTimeout`](LockError::QueueTimeout): the caller's turn did not come in time;
+    /// - [`QueueFull`](LockError::QueueFull): the line was as long as it may be;
+    /// - [`Pool`](LockError::Pool): its turn came, but no connection.
+    ///
+    /// # Panics
+    ///
+    /// Only if `f` does.
+    pub fn with_row_lock<K, Kind, R, E, F>(&self, id: K, f: F) -> Result<R, E>
+    where
+        M: KeyedBy<K>,
+        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
+        for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, EveryTable>:
+            LoadQuery<'q, C, M>,
+        F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
+        E: From<LockError>,
+    {
+        let Some((mut turn, _)) = self.line_up(&id, None)? else {
+            unreachable!("nobody takes a turn that has no job")
+        };
+        let mut conn = self.connection()?;
+        let mut held = None;
+        let result = self.shared.lock.with_many(&mut *conn, [id], |conn, rows| {
+            turn.acquired(0);
+            held = Some(Instant::now());
+            f(conn, the_one(rows))
+        });
+        // The connection first: the next one may want it.
+        drop(conn);
+        drop(turn);
+        self.count_hold(held);
+        result
+    }
+
+    /// Changes the row with this primary key, together with everybody else who waits for that: one
+    /// lock, one `UPDATE`, one `COMMIT` for all of them.
+    ///
+    /// `f` changes the model; it may run on another caller's thread. The call returns after the
+    /// `COMMIT` of the transaction that its change was part of. If `f` returns `Err` or panics, its
+    /// change is taken back, and its alone.
+    ///
+    /// Executes the SQL of [`RowLock::with_many`] for one key, and if any change counts,
+    /// `UPDATE … SET … WHERE pk = …` with the columns of the model's `AsChangeset`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`with_row_lock`](Self::with_row_lock): if the transaction fails, everybody in it has
+    /// the error. And
+    ///
+    /// - [`Abandoned`](LockError::Abandoned): the thread that ran the transaction panicked.
+    ///
+    /// # Panics
+    ///
+    /// Only if `f` does.
+    pub fn update<K, Kind, R, E, F>(&self, id: K, f: F) -> Result<R, E>
+    where
+        M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
+        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
+        for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, EveryTable>:
+            LoadQuery<'q, C, M>,
+        F: FnOnce(&mut M) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<LockError> + Send + 'static,
+    {
+        self.change(id, Once(Some(f)))
+    }
+
+    /// As [`update`](Self::update), and once more after a deadlock or a serialization failure, if the
+    /// queue has a [retry policy](Builder::retry).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`update`](Self::update), and
+    /// [`RetriesExhausted`](LockError::RetriesExhausted).
+    ///
+    /// # Panics
+    ///
+    /// Only if `f` does.
+    pub fn update_retrying<K, Kind, R, E, F>(&self, id: K, f: F) -> Result<R, E>
+    where
+        M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
+        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
+        for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, EveryTable>:
+            LoadQuery<'q, C, M>,
+        F: FnMut(&mut M) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<LockError> + Send + 'static,
+    {
+        self.change(id, Again(f))
+    }
+
+    fn change<K, Kind, R, E, F>(&self, id: K, change: F) -> Result<R, E>
+    where
+        M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
+        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
+        for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, EveryTable>:
+            LoadQuery<'q, C, M>,
+        F: Change<M, R, E> + 'static,
+        R: Send + 'static,
+        E: From<LockError> + Send + 'static,
+    {
+        let slot: Slot<R, E> = Arc::default();
+        let job = Box::new(Task::new(change, &slot));
+        if let Some((turn, Some(job))) = self.line_up(&id, Some(job))? {
+            self.lead(&id, turn, job);
+        }
+        let answer = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match answer {
+            Some(Ok(Ok(result))) => result,
+            Some(Ok(Err(panic))) => resume_unwind(panic),
+            Some(Err(error)) => Err(error.into()),
+            None => Err(LockError::Abandoned.into()),
+        }
+    }
+
+    /// Runs the transaction for this job and for those that have come by the time the lock is had.
+    fn lead<K, Kind>(&self, id: &K, mut turn: Turn<'_, RowKey, Jobs<M>>, job: Jobs<M>)
+    where
+        M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
+        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
+        for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, EveryTable>:
+            LoadQuery<'q, C, M>,
+    {
+        let bounds = &self.shared.bounds;
+        let mut batch = Batch::new(job);
+        let mut held = None;
+        let result = batch.run(bounds.retry.as_ref(), |batch| {
+            let mut conn = self.connection()?;
+            self.shared
+                .lock
+                .with_many(&mut *conn, [id.clone()], |conn, rows| {
+                    if held.is_none() {
+                        held = Some(Instant::now());
+                        batch.add(turn.acquired(bounds.largest_batch.saturating_sub(1)));
+                    }
+                    let row = the_one::<M>(rows).into_inner();
+                    let (changed, late) = batch.change(row, bounds.longest_batch);
+                    turn.put_back(late);
+                    if let Some(row) = changed {
+                        row.save(id, conn)?;
+                    }
+                    Ok::<_, LockError>(())
+                })
+        });
+        self.shared.counter.batch(batch.len());
+        drop(turn);
+        batch.answer(result.map_err(|error| self.or_expired(error, held)));
+        self.count_hold(held);
+    }
+
+    /// The `UPDATE` of a batch may be the first to find that the server has ended the session because
+    /// the lock was held too long.
+    fn or_expired(&self, error: LockError, held: Option<Instant>) -> LockError {
+        match (self.shared.lock.hold_limit(), held) {
+            (Some(limit), Some(since))
+                if matches!(error, LockError::ConnectionLost { .. })
+                    && since.elapsed() >= limit =>
+            {
+                LockError::HoldExpired { limit }
+            }
+            _ => error,
+        }
+    }
+
+    fn count_hold(&self, since: Option<Instant>) {
+        if let Some(since) = since {
+            self.shared.counter.held(since.elapsed());
+        }
+    }
+}
+
+/// `with_many` returns as many rows as keys, or an error.
+fn the_one<M>(mut rows: Vec<Locked<'_, M>>) -> Locked<'_, M> {
+    match rows.pop() {
+        Some(row) => row,
+        None => unreachable!("one key gave no row"),
+    }
+}
+
+/// How long a caller waits in line unless told otherwise: as long as r2d2 lets it wait for a
+/// connection.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);

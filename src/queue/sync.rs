@@ -1,0 +1,44 @@
+//! What the lines stand on. Their tests put others of the same names in its place, which try one
+//! interleaving after the other.
+
+use std::time::Instant;
+
+pub(super) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Waits for a notification; `true` if the time came first.
+pub(super) fn wait_until<'g, T>(
+    condvar: &Condvar,
+    guard: MutexGuard<'g, T>,
+    deadline: Option<Instant>,
+) -> (MutexGuard<'g, T>, bool) {
+    let Some(deadline) = deadline else {
+        let woken = condvar.wait(guard);
+        return (woken.unwrap_or_else(PoisonError::into_inner), false);
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let woken = condvar.wait_timeout(guard, left);
+    let (guard, _) = woken.unwrap_or_else(PoisonError::into_inner);
+    (guard, Instant::now() >= deadline)
+}
+
+/// Mistakes that the tests make on purpose, to see that they would find them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mistake {
+    /// Who leaves does not call the next one.
+    NextIsNotCalled,
+    /// Who is served is not told.
+    ServedIsNotTold,
+    /// Who gave up stays in the line.
+    LeaverStays,
+    /// The last in the line comes first.
+    LastComesFirst,
+    /// A third one is let in.
+    TooManyTurns,
+    /// Jobs are taken past somebody who wants a turn.
+    JobsOvertake,
+}
+
+/// Never.
+pub(super) const fn makes(_: Mistake) -> bool {
+    false
+}

@@ -1,0 +1,96 @@
+//! [`Savable`]: writes a model to the row with a given primary key.
+
+use std::marker::PhantomData;
+
+use diesel::associations::HasTable;
+use diesel::connection::LoadConnection;
+use diesel::query_builder::{AsChangeset, AstPass, QueryFragment, QueryId};
+use diesel::query_source::{QuerySource, Table};
+use diesel::result::QueryResult;
+
+use super::key::KeyValue;
+use crate::backend::LockBackend;
+
+/// A model that can be written to the row with a primary key `K`: every one that is `AsChangeset`.
+///
+/// `Kind` is that of [`KeyValue`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be saved",
+    note = "derive `AsChangeset` and `Identifiable` for it"
+)]
+pub trait Savable<K, Kind, DB> {
+    /// Executes `UPDATE table SET … WHERE pk = …`.
+    #[doc(hidden)]
+    fn save<C>(&self, key: &K, conn: &mut C) -> QueryResult<usize>
+    where
+        C: LoadConnection<Backend = DB>;
+}
+
+impl<M, K, Kind, DB> Savable<K, Kind, DB> for M
+where
+    DB: LockBackend,
+    M: HasTable<Table: Table>,
+    <M::Table as QuerySource>::FromClause: QueryFragment<DB>,
+    <M::Table as Table>::PrimaryKey: QueryFragment<DB>,
+    for<'m> &'m M: AsChangeset<Target = M::Table, Changeset: QueryFragment<DB>>,
+    K: KeyValue<<M::Table as Table>::PrimaryKey, DB, Kind>,
+{
+    fn save<C>(&self, key: &K, conn: &mut C) -> QueryResult<usize>
+    where
+        C: LoadConnection<Backend = DB>,
+    {
+        let table = M::table();
+        conn.execute_returning_count(&UpdateByKey {
+            from: QuerySource::from_clause(&table),
+            primary_key: table.primary_key(),
+            values: self.as_changeset(),
+            key,
+            kind: PhantomData::<Kind>,
+        })
+    }
+}
+
+/// Diesel's own statement is parsed anew each time; this one is prepared once for each text.
+struct UpdateByKey<'q, F, P, V, K, Kind> {
+    from: F,
+    primary_key: P,
+    values: V,
+    key: &'q K,
+    kind: PhantomData<Kind>,
+}
+
+/// The text depends on which optional fields are set.
+impl<F, P, V, K, Kind> QueryId for UpdateByKey<'_, F, P, V, K, Kind> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<F, P, V, K, Kind, DB> QueryFragment<DB> for UpdateByKey<'_, F, P, V, K, Kind>
+where
+    DB: LockBackend,
+    F: QueryFragment<DB>,
+    P: QueryFragment<DB>,
+    V: QueryFragment<DB>,
+    K: KeyValue<P, DB, Kind>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        let (open, close) = if K::IS_COMPOSITE {
+            ("(", ")")
+        } else {
+            ("", "")
+        };
+        out.push_sql("UPDATE ");
+        self.from.walk_ast(out.reborrow())?;
+        out.push_sql(" SET ");
+        self.values.walk_ast(out.reborrow())?;
+        out.push_sql(" WHERE ");
+        out.push_sql(open);
+        self.primary_key.walk_ast(out.reborrow())?;
+        out.push_sql(close);
+        out.push_sql(" = ");
+        out.push_sql(open);
+        self.key.push_binds(out.reborrow())?;
+        out.push_sql(close);
+        Ok(())
+    }
+}

@@ -1,0 +1,427 @@
+//! `RowQueue`: callers of one row wait in line, and the promises are those of the locked call.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{mpsc, Arc};
+use std::thread;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
+use diesel_row_lock::queue::RowQueue;
+use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, Retry, RowLock};
+
+use crate::support::calls::assert_error;
+use crate::support::schema::{accounts, Account, Seat};
+use crate::support::{laws, wait_until};
+
+const SHORT: Duration = Duration::from_millis(100);
+
+fn pool<C: R2D2Connection + 'static>(url: String, size: u32) -> Pool<ConnectionManager<C>> {
+    Pool::builder()
+        .max_size(size)
+        .min_idle(Some(0))
+        .connection_timeout(Duration::from_secs(20))
+        .build(ConnectionManager::new(url))
+        .unwrap()
+}
+
+laws! {
+    [postgres, mysql, sqlite] fn all_deposits_of_a_storm_count(db) {
+        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+        thread::scope(|scope| {
+            for thread in 0..8 {
+                let queue = &queue;
+                scope.spawn(move || {
+                    for call in 0..20 {
+                        if (thread + call) % 3 == 0 {
+                            queue.with_row_lock(1, |conn, mut account| {
+                                account.balance += 1;
+                                account.save_changes::<Account>(conn)?;
+                                Ok::<_, LockError>(())
+                            }).unwrap();
+                        } else {
+                            queue.update(1, |account| {
+                                account.balance += 1;
+                                Ok::<_, LockError>(())
+                            }).unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(db.balance(1), 1_160);
+        let stats = queue.stats();
+        assert_eq!((stats.served, stats.waiting, stats.turned_away), (160, 0, 0), "{stats:?}");
+    }
+
+    /// The batch is the one transaction after the one that holds the row.
+    [postgres, mysql, sqlite] fn those_who_wait_share_one_transaction(db) {
+        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+        let answers = while_first_holds!(db, queue, 10, |queue: &RowQueue<Conn, Account>| {
+            queue.update(1, |account| {
+                account.balance += 1;
+                Ok::<_, LockError>(account.balance)
+            })
+        });
+        let mut answers: Vec<i64> = answers.into_iter().map(Result::unwrap).collect();
+        answers.sort_unstable();
+        assert_eq!(answers, (1_001..=1_010).collect::<Vec<_>>(), "each saw those before it");
+        assert_eq!(db.balance(1), 1_010);
+        let stats = queue.stats();
+        assert!(stats.batches <= 2, "{stats:?}");
+        assert_eq!(stats.changes, 10);
+    }
+
+    [postgres, mysql, sqlite] fn error_takes_back_its_own_change_only(db) {
+        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+        let number = AtomicUsize::new(0);
+        let answers = while_first_holds!(db, queue, 9, |queue: &RowQueue<Conn, Account>| {
+            let refuses = number.fetch_add(1, Ordering::SeqCst) % 3 == 0;
+            queue.update(1, move |account| {
+                account.balance += 1;
+                account.owner.push('!');
+                if refuses { Err(LockError::NotFound { key: None }) } else { Ok(()) }
+            })
+        });
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 6);
+        let saved: Account = accounts::table.find(1).first(&mut db.connect()).unwrap();
+        assert_eq!((saved.balance, &*saved.owner), (1_006, "Ada!!!!!!"));
+    }
+
+    [postgres, mysql, sqlite] fn panic_takes_back_its_own_change_and_goes_on_in_its_caller(db) {
+        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+        let number = AtomicUsize::new(0);
+        let answers = while_first_holds!(db, queue, 9, |queue: &RowQueue<Conn, Account>| {
+            let panics = number.fetch_add(1, Ordering::SeqCst) % 3 == 0;
+            catch_unwind(AssertUnwindSafe(|| queue.update(1, move |account| {
+                account.balance += 1;
+                assert!(!panics, "in the closure");
+                Ok::<_, LockError>(())
+            })))
+        });
+        let panics: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+        assert_eq!(panics.len(), 3);
+        assert!(panics.iter().all(|panic| panic.downcast_ref() == Some(&"in the closure")));
+        assert_eq!(db.balance(1), 1_006);
+    }
+
+    /// Nobody's change counts, so there is nothing to write.
+    [postgres, mysql, sqlite] fn batch_without_a_change_sends_no_update(db) {
+        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
+        db.connect().batch_execute("UPDATE accounts SET balance = -5 WHERE id = 1").unwrap();
+        let refused = queue.update(1, |account| {
+            account.balance = i64::MIN;
+            Err::<(), _>(LockError::NotFound { key: None })
+        });
+        assert!(matches!(refused, Err(LockError::NotFound { .. })), "{refused:?}");
+        assert_eq!(db.balance(1), -5);
+    }
+
+    /// A `CHECK` of the table refuses the `UPDATE`.
+    [postgres, mysql, sqlite] fn everybody_in_a_failed_transaction_has_the_error_and_nothing_is_applied(db) {
+        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+        let number = AtomicUsize::new(0);
+        let answers = while_first_holds!(db, queue, 5, |queue: &RowQueue<Conn, Account>| {
+            let breaks = number.fetch_add(1, Ordering::SeqCst) == 4;
+            queue.update(1, move |account| {
+                account.balance += if breaks { -2_000_000 } else { 1 };
+                Ok::<_, LockError>(())
+            })
+        });
+        let failed = answers.iter().filter(|answer| matches!(answer, Err(LockError::Database(_)))).count();
+        let applied = i64::try_from(answers.len() - failed).unwrap();
+        assert!(failed > 0, "{answers:?}");
+        assert_eq!(db.balance(1), 1_000 + applied);
+        // The line is open.
+        queue.update(1, |_| Ok::<_, LockError>(())).unwrap();
+    }
+
+    [postgres, mysql, sqlite] fn missing_row_is_not_found_by_name(db) {
+        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
+        let missing = queue.update(77, |_| Ok::<_, LockError>(()));
+        assert!(matches!(&missing, Err(LockError::NotFound { key: Some(key) }) if key == "77"), "{missing:?}");
+        let missing = queue.with_row_lock(77, |_, _| Ok::<_, LockError>(()));
+        assert!(matches!(&missing, Err(LockError::NotFound { key: Some(key) }) if key == "77"), "{missing:?}");
+    }
+
+    [postgres, mysql, sqlite] fn composite_keys_have_lines_too(db) {
+        let queue = RowQueue::<Conn, Seat>::new(pool(db.url(), 2));
+        queue.update(("blue".to_owned(), 2), |seat| {
+            seat.taken_by = Some("Ada".to_owned());
+            Ok::<_, LockError>(())
+        }).unwrap();
+        let taken = queue.with_row_lock(("blue".to_owned(), 2), |_, seat| Ok::<_, LockError>(seat.taken_by.clone()));
+        assert_eq!(taken.unwrap().as_deref(), Some("Ada"));
+        let free = queue.with_row_lock(("blue".to_owned(), 1), |_, seat| Ok::<_, LockError>(seat.taken_by.clone()));
+        assert_eq!(free.unwrap(), None);
+    }
+
+    /// The reason for the queue: the pool is not drained.
+    [postgres, mysql] fn callers_of_a_hot_row_take_two_connections_and_other_rows_go_on(db) {
+        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 3));
+        while_first_holds!(db, queue, 8, |queue: &RowQueue<Conn, Account>| {
+            queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()))
+        }, meanwhile {
+            assert_eq!(db.waiters(), 1, "one waits at the server");
+            queue.with_row_lock(2, |_, _| Ok::<_, LockError>(())).unwrap();
+            queue.update(3, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
+        });
+    }
+
+    /// Twin: without the queue, everybody waits with a connection, and there is none for the others.
+    [postgres, mysql] fn twin_callers_without_a_queue_drain_the_pool(db) {
+        let pool = pool::<Conn>(db.url(), 3);
+        thread::scope(|scope| {
+            with_row_lock(&mut *pool.get().unwrap(), accounts::table.find(1), |_, _: Locked<Account>| {
+                for _ in 0..8 {
+                    scope.spawn(|| with_row_lock(&mut *pool.get().unwrap(), accounts::table.find(1), |_, _: Locked<Account>| {
+                        Ok::<_, LockError>(())
+                    }));
+                }
+                db.wait_for_waiters(2);
+                assert!(pool.get_timeout(SHORT).is_err(), "a connection is left");
+                Ok::<_, LockError>(())
+            })
+            .unwrap();
+        });
+    }
+
+    [postgres, mysql, sqlite] fn caller_whose_turn_does_not_come_gives_up_and_leaves_no_trace(db) {
+        let patient = RowQueue::<Conn, Account>::builder().longest_wait(SHORT).build(pool(db.url(), 4));
+        let answers = while_first_holds!(db, patient, 4, |queue: &RowQueue<Conn, Account>| {
+            queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) })
+        }, meanwhile {
+            wait_until("all but the one at the server gave up", Duration::from_millis(5), || {
+                patient.stats().turned_away >= 3
+            });
+        });
+        let gave_up = answers.iter().filter(|answer| matches!(answer, Err(LockError::QueueTimeout { .. }))).count();
+        assert!(gave_up >= 3, "{answers:?}");
+        assert_eq!(db.balance(1), 1_000 + i64::try_from(4 - gave_up).unwrap());
+        for answer in answers.into_iter().filter(Result::is_err) {
+            assert_error!(answer, QueueTimeout, NotApplied, transient, contention);
+        }
+    }
+
+    [postgres, mysql, sqlite] fn line_that_is_full_turns_away_at_once(db) {
+        let queue = RowQueue::<Conn, Account>::builder().longest_line(1).build(pool(db.url(), 4));
+        let answers = while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
+            queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()))
+        }, meanwhile {
+            wait_until("all others were turned away", Duration::from_millis(5), || {
+                queue.stats().turned_away >= 4
+            });
+        });
+        for answer in answers.into_iter().filter(Result::is_err) {
+            assert_error!(answer, QueueFull, NotApplied, transient, contention);
+        }
+    }
+
+    [postgres, mysql, sqlite] fn batch_is_no_larger_than_it_may_be(db) {
+        let queue = RowQueue::<Conn, Account>::builder().largest_batch(3).build(pool(db.url(), 4));
+        while_first_holds!(db, queue, 10, |queue: &RowQueue<Conn, Account>| {
+            queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
+        });
+        let stats = queue.stats();
+        assert_eq!((stats.changes, stats.largest_batch, db.balance(1)), (10, 3, 1_010), "{stats:?}");
+    }
+
+    [postgres, mysql, sqlite] fn batch_begins_no_change_after_its_time(db) {
+        let queue = RowQueue::<Conn, Account>::builder().longest_batch(Duration::ZERO).build(pool(db.url(), 4));
+        while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
+            queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
+        });
+        let stats = queue.stats();
+        assert_eq!((stats.changes, stats.largest_batch, db.balance(1)), (6, 1, 1_006), "{stats:?}");
+    }
+
+    [postgres, mysql, sqlite] fn pool_without_a_connection_is_an_error_of_the_pool(db) {
+        let pool = Pool::builder()
+            .max_size(1)
+            .connection_timeout(SHORT)
+            .build(ConnectionManager::<Conn>::new(db.url()))
+            .unwrap();
+        let queue = RowQueue::<Conn, Account>::new(pool.clone());
+        let _taken = pool.get().unwrap();
+        let result = queue.update(1, |_| Ok::<_, LockError>(()));
+        assert_error!(result, Pool, NotApplied, transient, no_contention);
+        let result = queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()));
+        assert_error!(result, Pool, NotApplied, transient, no_contention);
+    }
+
+    [postgres, mysql, sqlite] fn options_of_the_lock_apply(db) {
+        let queue = RowQueue::<Conn, Account>::builder()
+            .lock(RowLock::for_update().timeout(SHORT))
+            .build(pool(db.url(), 2));
+        with_row_lock(&mut db.connect(), accounts::table.find(1), |_, _: Locked<Account>| {
+            let result = queue.update(1, |_| Ok::<_, LockError>(()));
+            assert_error!(result, Timeout, NotApplied, transient, contention);
+            Ok::<_, LockError>(())
+        })
+        .unwrap();
+    }
+
+    [postgres, mysql] fn batch_that_holds_too_long_is_not_applied(db) {
+        let queue = RowQueue::<Conn, Account>::builder()
+            .lock(RowLock::for_update().hold_at_most(SHORT))
+            .build(pool(db.url(), 2));
+        let result = queue.update(1, |account| {
+            account.balance += 1;
+            thread::sleep(2 * SHORT);
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, HoldExpired, NotApplied, lasting, no_contention);
+        assert_eq!(db.balance(1), 1_000);
+    }
+
+    /// The batch has the row and its `UPDATE` wants the seats, while a rival has the seats and wants
+    /// the row.
+    [postgres, mysql] fn changes_that_may_run_again_survive_a_deadlock(db) {
+        let (answers, runs) = deadlock!(db, |queue: &RowQueue<Conn, Account>, change| queue.update_retrying(1, change));
+        answers.unwrap();
+        assert_eq!(runs, 2);
+        assert_eq!(db.balance(1), 1_001);
+    }
+
+    [postgres, mysql] fn change_that_runs_once_has_the_deadlock(db) {
+        let (answer, runs) = deadlock!(db, |queue: &RowQueue<Conn, Account>, change| queue.update(1, change));
+        assert_error!(answer, Deadlock, NotApplied, transient, contention);
+        assert_eq!(runs, 1);
+        assert_eq!(db.balance(1), 1_000);
+    }
+
+    [postgres, mysql, sqlite] fn two_queues_and_plain_calls_exclude_each_other(db) {
+        // SQLite does not wait at all unless it is told to.
+        let patient = RowLock::for_update().timeout(Duration::from_secs(20));
+        let [one, two] = [(); 2].map(|()| {
+            RowQueue::<Conn, Account>::builder().lock(patient).build(pool(db.url(), 2))
+        });
+        thread::scope(|scope| {
+            for queue in [&one, &two] {
+                for _ in 0..3 {
+                    scope.spawn(move || for _ in 0..10 {
+                        queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
+                    });
+                }
+            }
+            scope.spawn(|| {
+                let conn = &mut db.connect();
+                for _ in 0..10 {
+                    with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+                        account.balance += 1;
+                        account.save_changes::<Account>(conn)?;
+                        Ok::<_, LockError>(())
+                    }).unwrap();
+                }
+            });
+        });
+        assert_eq!(db.balance(1), 1_070);
+    }
+
+    [postgres, mysql, sqlite] fn panic_of_an_own_transaction_strands_nobody(db) {
+        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 2));
+        for _ in 0..3 {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                queue.with_row_lock(1, |_, _| -> Result<(), LockError> { panic!("in the closure") })
+            }));
+            assert!(panicked.is_err());
+        }
+        queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
+        assert_eq!(db.balance(1), 1_001);
+    }
+
+    /// The server ends the session of the batch: everybody knows, and the next one goes on.
+    [postgres, mysql] fn lost_connection_is_told_to_everybody_in_the_batch(db) {
+        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+        let answers = while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
+            queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) })
+        }, meanwhile {
+            wait_until("the leader waits at the server", Duration::from_millis(5), || db.waiters() == 1);
+            db.kill(db.waiting_session());
+        });
+        let lost = answers.iter().filter(|answer| matches!(answer, Err(LockError::ConnectionLost { .. }))).count();
+        assert!(lost >= 1, "{answers:?}");
+        assert_eq!(db.balance(1), 1_000 + i64::try_from(6 - lost).unwrap());
+    }
+}
+
+/// Makes `$update` the victim of a deadlock; its answer, and how often the change ran.
+macro_rules! deadlock {
+    ($db:ident, $update:expr) => {{
+        let conn = &mut $db.connect();
+        conn.batch_execute(Db::UPDATE_OF_ACCOUNTS_TOUCHES_SEATS)
+            .unwrap();
+        let queue = RowQueue::<Conn, Account>::builder()
+            .retry(Retry::new())
+            .build(pool($db.url(), 2));
+        let mut rival = $db.connect();
+        rival.batch_execute(Db::SURVIVE).unwrap();
+        // The one that has changed more rows survives, on MariaDB.
+        rival
+            .batch_execute("BEGIN; UPDATE seats SET taken_by = 'rival'; UPDATE tokens SET uses = 7")
+            .unwrap();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let (has_row, row_is_had) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let answer = thread::scope(|scope| {
+            let update = scope.spawn(|| {
+                $update(&queue, move |account: &mut Account| {
+                    account.balance += 1;
+                    if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                        has_row.send(()).unwrap();
+                        may_go_on.recv().unwrap();
+                    }
+                    Ok::<_, LockError>(())
+                })
+            });
+            row_is_had.recv().unwrap();
+            let rival = scope.spawn(move || {
+                rival.batch_execute("UPDATE accounts SET owner = 'rival' WHERE id = 1; ROLLBACK")
+            });
+            $db.wait_for_waiters(1);
+            go_on.send(()).unwrap();
+            rival.join().unwrap().expect("the rival survives");
+            update.join().unwrap()
+        });
+        (answer, runs.load(Ordering::SeqCst))
+    }};
+}
+use deadlock;
+
+/// What `$number` callers get who come one by one while account 1 is held by another caller of the
+/// queue.
+macro_rules! while_first_holds {
+    ($db:ident, $queue:ident, $number:expr, $call:expr) => {
+        while_first_holds!($db, $queue, $number, $call, meanwhile {})
+    };
+    ($db:ident, $queue:ident, $number:expr, $call:expr, meanwhile $meanwhile:block) => {{
+        let call = &$call;
+        let queue = &$queue;
+        let (holds, held) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let first = scope.spawn(move || {
+                queue.with_row_lock(1, |_, _| {
+                    holds.send(()).unwrap();
+                    may_go_on.recv().unwrap();
+                    Ok::<_, LockError>(())
+                })
+            });
+            held.recv().unwrap();
+            let callers: Vec<_> = (0..$number).map(|_| scope.spawn(move || call(queue))).collect();
+            let all = || {
+                let stats = queue.stats();
+                stats.waiting + usize::try_from(stats.turned_away).unwrap() + 2 > $number
+            };
+            wait_until("all callers stand in line", Duration::from_millis(2), all);
+            $meanwhile
+            go_on.send(()).unwrap();
+            first.join().unwrap().unwrap();
+            callers.into_iter().map(|caller| caller.join().unwrap()).collect::<Vec<_>>()
+        })
+    }};
+}
+use while_first_holds;
