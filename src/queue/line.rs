@@ -151,6 +151,7 @@ impl<K: Eq + Hash + Clone, J> Lines<K, J> {
     }
 
     /// How many stand in line, for all keys.
+    #[cfg_attr(test, allow(dead_code))]
     pub(super) fn waiting(&self) -> usize {
         let lines = lock(&self.by_key);
         lines.values().map(|line| line.waiting.len()).sum()
@@ -158,6 +159,7 @@ impl<K: Eq + Hash + Clone, J> Lines<K, J> {
 
     /// How many keys have a line.
     #[cfg(test)]
+    #[allow(dead_code, reason = "only of the lines under random schedules")]
     pub(super) fn keys(&self) -> usize {
         lock(&self.by_key).len()
     }

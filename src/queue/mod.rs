@@ -7,6 +7,8 @@ mod key;
 mod line;
 mod stats;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::panic::resume_unwind;

@@ -1,0 +1,278 @@
+//! The lines under thousands of random schedules: `line.rs` once more, on primitives that switch to
+//! another thread wherever that is possible, and that let any wait with a deadline be too late.
+//!
+//! Each law is also held against a mistake made on purpose; it must find it.
+
+use std::collections::HashSet;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Arc as StdArc;
+use std::time::Instant;
+
+use shuttle::rand::{thread_rng, Rng};
+use shuttle::sync::{Arc, Mutex};
+use shuttle::thread;
+
+use self::line::{Lines, Waited};
+use self::sync::Mistake;
+
+#[path = "line.rs"]
+#[allow(clippy::duplicate_mod, reason = "on other primitives")]
+mod line;
+
+mod sync {
+    use std::cell::Cell;
+    use std::time::Instant;
+
+    use shuttle::rand::{thread_rng, Rng};
+    pub(super) use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
+    pub(super) use std::sync::PoisonError;
+
+    pub(super) use super::super::sync::Mistake;
+
+    /// Any wait with a deadline may be too late.
+    pub(super) fn wait_until<'g, T>(
+        condvar: &Condvar,
+        guard: MutexGuard<'g, T>,
+        deadline: Option<Instant>,
+    ) -> (MutexGuard<'g, T>, bool) {
+        if deadline.is_some() && thread_rng().gen_bool(0.3) {
+            return (guard, true);
+        }
+        let woken = condvar.wait(guard);
+        (woken.unwrap_or_else(PoisonError::into_inner), false)
+    }
+
+    thread_local! {
+        // The threads of a schedule are one thread of the machine.
+        pub(super) static MADE: Cell<Option<Mistake>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn makes(mistake: Mistake) -> bool {
+        MADE.get() == Some(mistake)
+    }
+}
+
+const SCHEDULES: usize = 3_000;
+const WIDTH: usize = 2;
+
+/// What happened, in order.
+#[derive(Default)]
+struct History {
+    entered: usize,
+    /// By the numbers in the order of entry.
+    done: Vec<usize>,
+    gave_up: HashSet<usize>,
+    abandoned: HashSet<usize>,
+    turns: usize,
+}
+
+struct World {
+    lines: Lines<u8, usize>,
+    /// The row lock of the database.
+    row: Mutex<()>,
+    history: Mutex<History>,
+    entrance: Mutex<()>,
+    leaders_die: bool,
+    hasty: bool,
+}
+
+impl World {
+    /// One caller, with a job or for a turn of its own.
+    fn call(&self, with_job: bool) {
+        let (number, ticket) = {
+            // So that the order of entry is known.
+            let _entrance = self.entrance.lock().unwrap();
+            let number = {
+                let mut history = self.history.lock().unwrap();
+                history.entered += 1;
+                history.entered - 1
+            };
+            let ticket = self.lines.enter(7, with_job.then_some(number));
+            (number, ticket.expect("the line is long enough"))
+        };
+        let deadline = self.hasty.then(Instant::now);
+        match ticket.wait(deadline) {
+            Waited::Turn(mut turn, job) => {
+                assert_eq!(job, with_job.then_some(number));
+                self.history.lock().unwrap().turns += 1;
+                assert!(
+                    self.history.lock().unwrap().turns <= WIDTH,
+                    "too many turns at once"
+                );
+                let row = self.row.lock().unwrap();
+                let most = if with_job { 2 } else { 0 };
+                let taken = turn.acquired(most);
+                let dies = self.leaders_die && thread_rng().gen_bool(0.5);
+                let mut history = self.history.lock().unwrap();
+                let others = taken.iter().filter_map(|taken| taken.job);
+                let batch: Vec<usize> = [number].into_iter().chain(others).collect();
+                if dies {
+                    history.abandoned.extend(batch);
+                } else {
+                    history.done.extend(batch);
+                }
+                drop(history);
+                drop(row);
+                // Up to here it has a connection.
+                self.history.lock().unwrap().turns -= 1;
+                drop(turn);
+                drop(taken);
+            }
+            Waited::Served => {
+                let history = self.history.lock().unwrap();
+                let known = history.done.contains(&number) || history.abandoned.contains(&number);
+                assert!(with_job && known, "served, but by nobody");
+            }
+            Waited::GaveUp => {
+                self.history.lock().unwrap().gave_up.insert(number);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Scenario {
+    leaders_die: bool,
+    hasty: bool,
+}
+
+fn play(scenario: Scenario) {
+    let world = Arc::new(World {
+        lines: Lines::new(WIDTH, 100),
+        row: Mutex::new(()),
+        history: Mutex::default(),
+        entrance: Mutex::new(()),
+        leaders_die: scenario.leaders_die,
+        hasty: scenario.hasty,
+    });
+    let callers: Vec<_> = [true, true, false, true, true]
+        .into_iter()
+        .map(|with_job| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.call(with_job))
+        })
+        .collect();
+    for caller in callers {
+        caller.join().unwrap();
+    }
+    let history = world.history.lock().unwrap();
+    assert!(history.done.is_sorted(), "out of order: {:?}", history.done);
+    let ends = history.done.len() + history.gave_up.len() + history.abandoned.len();
+    assert_eq!(ends, 5, "some ended twice, or never");
+    assert_eq!(world.lines.keys(), 0, "a line is left");
+}
+
+fn check(scenario: Scenario) {
+    shuttle::check_random(move || play(scenario), SCHEDULES);
+}
+
+/// Whether the law finds the mistake. What shuttle prints is the schedule that did.
+fn finds(mistake: Mistake, scenario: Scenario) -> bool {
+    sync::MADE.set(Some(mistake));
+    let found = catch_unwind(AssertUnwindSafe(|| check(scenario))).is_err();
+    sync::MADE.set(None);
+    found
+}
+
+const HASTY: Scenario = Scenario {
+    hasty: true,
+    leaders_die: false,
+};
+const DYING: Scenario = Scenario {
+    hasty: false,
+    leaders_die: true,
+};
+
+#[test]
+fn every_caller_has_one_end_in_order_of_entry() {
+    check(Scenario::default());
+}
+
+#[test]
+fn callers_who_give_up_anywhere_leave_no_trace() {
+    check(HASTY);
+}
+
+#[test]
+fn leaders_who_die_strand_nobody() {
+    check(DYING);
+}
+
+#[test]
+fn all_of_it_at_once() {
+    check(Scenario {
+        hasty: true,
+        leaders_die: true,
+    });
+}
+
+#[test]
+fn planted_lost_wake_ups_are_found() {
+    assert!(finds(Mistake::NextIsNotCalled, Scenario::default()));
+    assert!(finds(Mistake::ServedIsNotTold, Scenario::default()));
+    assert!(finds(Mistake::ServedIsNotTold, DYING));
+}
+
+#[test]
+fn planted_disorder_is_found() {
+    assert!(finds(Mistake::LastComesFirst, Scenario::default()));
+    assert!(finds(Mistake::JobsOvertake, Scenario::default()));
+}
+
+#[test]
+fn planted_third_turn_is_found() {
+    assert!(finds(Mistake::TooManyTurns, Scenario::default()));
+}
+
+#[test]
+fn planted_leaver_in_the_line_is_found() {
+    assert!(finds(Mistake::LeaverStays, HASTY));
+}
+
+#[test]
+fn jobs_that_are_put_back_keep_their_places() {
+    shuttle::check_random(
+        || {
+            let lines = StdArc::new(Lines::<u8, usize>::new(WIDTH, 100));
+            let leader = lines.enter(1, Some(0)).expect("room");
+            let followers: Vec<_> = (1..4)
+                .map(|number| {
+                    let (lines, (entered, is_in)) =
+                        (StdArc::clone(&lines), shuttle::sync::mpsc::channel());
+                    let follower = thread::spawn(move || {
+                        let ticket = lines.enter(1, Some(number)).expect("room");
+                        entered.send(()).unwrap();
+                        match ticket.wait(None) {
+                            Waited::Turn(mut turn, job) => {
+                                turn.acquired(0);
+                                job
+                            }
+                            _ => None,
+                        }
+                    });
+                    is_in.recv().unwrap();
+                    follower
+                })
+                .collect();
+            let Waited::Turn(mut turn, _) = leader.wait(None) else {
+                unreachable!("it is the first")
+            };
+            let taken = turn.acquired(10);
+            let jobs: Vec<_> = taken.iter().map(|taken| taken.job).collect();
+            assert_eq!(jobs, [Some(1), Some(2), Some(3)]);
+            turn.put_back(taken);
+            drop(turn);
+            let jobs: Vec<_> = followers
+                .into_iter()
+                .map(|follower| follower.join().unwrap())
+                .collect();
+            assert_eq!(
+                jobs,
+                [Some(1), Some(2), Some(3)],
+                "each has its own job again"
+            );
+            assert_eq!(lines.keys(), 0);
+        },
+        SCHEDULES,
+    );
+}
