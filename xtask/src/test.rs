@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::count::Backend;
 use crate::report::Report;
-use crate::servers::{self, joined, Servers};
+use crate::servers::{joined, Servers};
 use crate::step::{self, cargo, Step};
 
 /// Everything but the doc tests, which Cargo can't run together with it.
@@ -15,15 +15,15 @@ const BACKENDS: [&str; 3] = ["postgres", "mysql", "sqlite"];
 
 /// Says whether all is well; `arguments` are for the test binaries.
 pub(crate) fn run(arguments: &[String]) -> Result<bool> {
-    let (clusters, build) = thread::scope(|scope| {
+    let (servers, build) = thread::scope(|scope| {
         // Its two single-threaded programs go well with a compiler.
-        let clusters = scope.spawn(servers::prepare);
+        let servers = scope.spawn(Servers::start);
         let mut build = cargo(ALL);
         let build = step::run("build with all features", build.arg("--no-run"));
-        (joined(clusters), build)
+        (joined(servers), build)
     });
     let mut steps = vec![build?];
-    let servers = clusters?.start()?;
+    let servers = servers?;
     run_steps(&servers, arguments, &mut steps)?;
 
     let rows = [
@@ -59,6 +59,7 @@ fn run_steps(servers: &Servers, arguments: &[String], steps: &mut Vec<Step>) -> 
         let what = ["--lib", "--test", "it"];
         test(&format!("{backend} alone"), &[alone, what].concat())?;
     }
+    test("servers", &["--package", "servers"])?;
     test("xtask", &["--package", "xtask"])?;
     // As the README has it: no flags, no server.
     let mut example = cargo(["run", "--example", "bank"]);

@@ -1,0 +1,118 @@
+//! The folder of a server.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, io};
+
+use anyhow::{ensure, Context, Result};
+use nix::sys::signal::Signal;
+use nix::unistd::{Uid, User};
+use tempfile::TempDir;
+
+use crate::interrupt;
+
+/// The folder of a server, with all that it writes, and the account that owns it.
+pub(crate) struct Home {
+    folder: TempDir,
+    /// `None`: whoever runs this. A server refuses to run as root.
+    account: Option<User>,
+}
+
+impl Home {
+    pub(crate) fn new(account: &str) -> Result<Self> {
+        // Not what TMPDIR says: a socket's path must be short, and the account must get there.
+        let folder = tempfile::Builder::new().prefix("rl-").tempdir_in("/tmp")?;
+        let mut account_of_server = None;
+        if Uid::effective().is_root() {
+            let user = User::from_name(account)?.with_context(|| format!("no user {account}"))?;
+            account_of_server = Some(user);
+        }
+        let home = Self {
+            folder,
+            account: account_of_server,
+        };
+        home.own(home.path())?;
+        Ok(home)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Gives a file to the account.
+    pub(crate) fn own(&self, path: &Path) -> io::Result<()> {
+        match &self.account {
+            Some(user) => chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())),
+            None => Ok(()),
+        }
+    }
+
+    /// A program that runs in the folder, for its owner, and gets `end` should the thread that
+    /// starts it be gone: even SIGKILL leaves no server behind.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>, end: Signal) -> Result<Command> {
+        self.command_after(&[], program, end)
+    }
+
+    /// The same behind the words of another program, which ends in running it.
+    pub(crate) fn command_after(
+        &self,
+        before: &[&str],
+        program: impl AsRef<OsStr>,
+        end: Signal,
+    ) -> Result<Command> {
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let words = [before, &["setpriv"]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        if let Some(User { uid, gid, .. }) = &self.account {
+            command.args([&format!("--reuid={uid}"), &format!("--regid={gid}")]);
+            command.args(["--clear-groups", "--inh-caps=-all"]);
+        }
+        command
+            .args(["--pdeathsig", end.as_str(), "--"])
+            .arg(program)
+            // Where Debian has mariadbd; not everybody has this in the path.
+            .env("PATH", env::var("PATH").unwrap_or_default() + ":/usr/sbin")
+            .current_dir(self.path())
+            // Ctrl-C in a terminal is for this process alone, which ends the servers last.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        Ok(command)
+    }
+
+    /// Runs a command that sets something up.
+    pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
+        let status = command.status().context("cannot run setpriv")?;
+        interrupt::check()?;
+        ensure!(status.success(), "{command:?}: {status}\n{}", self.tail());
+        Ok(())
+    }
+
+    /// Whether a process works in the folder: a server's helpers do, also for a while after it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        let Ok(processes) = fs::read_dir("/proc") else {
+            return false;
+        };
+        processes
+            .filter_map(|process| fs::read_link(process.ok()?.path().join("cwd")).ok())
+            .any(|folder| folder.starts_with(self.path()))
+    }
+
+    /// The end of what the server has said.
+    pub(crate) fn tail(&self) -> String {
+        let log = fs::read(self.log()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path().join("log")
+    }
+}

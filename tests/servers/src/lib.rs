@@ -1,0 +1,20 @@
+//! Throw-away database servers: each with a folder of its own under `/tmp`, on loopback, ended and
+//! removed when its value is dropped, or when the process that started it is gone.
+//!
+//! They are there to be killed: a server that is killed keeps its data and its port, and is started
+//! again.
+
+mod home;
+mod interrupt;
+mod ports;
+mod process;
+mod spawner;
+
+pub mod mariadb;
+pub mod postgres;
+
+pub use nix::sys::signal::Signal;
+
+pub use self::interrupt::interrupted_by;
+pub use self::mariadb::MariaDb;
+pub use self::postgres::Postgres;
