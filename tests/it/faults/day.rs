@@ -88,7 +88,7 @@ impl Day {
             self.kinds()
         );
         assert!(self.faults > 0, "{fault}: no fault was injected");
-        assert!(self.acked() > 10, "{fault}: only {} acked", self.acked());
+        assert!(self.acked() > 0, "{fault}: nothing was acked");
     }
 
     /// For `cargo xtask faults`.

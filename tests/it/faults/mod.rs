@@ -7,7 +7,11 @@
 mod day;
 mod ledger;
 mod oracle;
+mod full;
 mod planted;
+mod processes;
+mod steps;
+mod storms;
 mod workload;
 
 use std::env;
