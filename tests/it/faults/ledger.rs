@@ -192,7 +192,8 @@ macro_rules! teller {
 
 teller! {
     PgConnection,
-    setup: "SELECT 1",
+    // Soon enough where deadlocks are planted.
+    setup: "SET deadlock_timeout = '20ms'",
     server: "SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)"
 }
 teller! {

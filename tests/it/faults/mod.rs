@@ -4,10 +4,12 @@
 //! killed. Afterwards an [`oracle`] compares what they were told with what the books say. That the
 //! oracle would see a wrong word is shown by bugs [`planted`] for it.
 
+mod crashes;
 mod day;
+mod failover;
+mod full;
 mod ledger;
 mod oracle;
-mod full;
 mod planted;
 mod processes;
 mod steps;

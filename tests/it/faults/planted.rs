@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel_row_lock::{with_row_lock, Locked};
+use diesel::sql_types::Text;
+use diesel_row_lock::{with_row_lock, CommitToken, LockError, Locked, Resolution};
+use servers::Postgres;
 
 use super::day::Day;
-use super::ledger::{purses, Purse};
+use super::ledger::{purses, Purse, Refusal, Teller};
 use super::oracle::Kind;
 use super::turn;
-use super::workload::{Bank, InDoubt, Manner, Progress};
+use super::workload::{Bank, Deed, Desk, End, InDoubt, Manner, Progress};
 use crate::support::wire::{Cut, Rule, Wire};
 use crate::support::{laws, wait_until};
 
@@ -25,7 +28,10 @@ fn a_while(progress: &Progress) -> u64 {
 /// The oracle names all of `must`, and nothing beside it but what `may` come with it.
 fn assert_named(day: &Day, must: &[Kind], may: &[Kind]) {
     let kinds = day.kinds();
-    assert!(must.iter().all(|kind| kinds.contains_key(kind)), "{kinds:?}");
+    assert!(
+        must.iter().all(|kind| kinds.contains_key(kind)),
+        "{kinds:?}"
+    );
     let expected = |kind: &Kind| must.contains(kind) || may.contains(kind);
     assert!(kinds.keys().all(expected), "{kinds:?}");
 }
@@ -124,5 +130,53 @@ laws! {
         let day = day_of_doubt!(db, InDoubt::Resolves);
         assert!(day.in_doubt() > 0);
         assert_named(&day, &[], &[]);
+    }
+}
+
+/// PostgreSQL hands a transaction's id out again if a crash kept its first use from the disk.
+mod resolving_by_transaction_id_is_wrong_after_a_crash {
+    use super::*;
+
+    #[test]
+    fn postgres() {
+        // Nothing is to reach the disk before a commit takes it there.
+        let mut server = Postgres::new(&["wal_writer_delay=10s", "autovacuum=off"]).unwrap();
+        let mut bank = Bank::<PgConnection>::at(&server.url());
+        bank.manners.clear();
+        let mut desk = Desk::new(&bank, &bank.office, 0);
+        let (crashed, next) = (desk.next_order(), desk.next_order());
+
+        let token = CommitToken::new();
+        let mut id = String::new();
+        let mut conn = PgConnection::open(&server.url()).unwrap();
+        let result = conn.locked([crashed.from, crashed.to], token, None, &mut |conn, _| {
+            id = diesel::select(sql::<Text>("pg_current_xact_id()::text")).get_result(conn)?;
+            server.kill().unwrap();
+            Ok(())
+        });
+        assert!(
+            matches!(result, Err(Refusal::Lock(LockError::CommitUnknown { .. }))),
+            "{result:?}"
+        );
+        server.start_again().unwrap();
+        let next = desk.carry_out(next).unwrap();
+        assert_eq!(next.end, End::Acked);
+
+        let day = |resolution| {
+            let crashed = Deed {
+                order: crashed.clone(),
+                end: End::InDoubt(Some(resolution)),
+                held: None,
+                deadlocks: 0,
+            };
+            Day::closed(&bank, vec![crashed, next.clone()], 1)
+        };
+        let status = server
+            .sql(&format!("SELECT pg_xact_status('{id}')"))
+            .unwrap();
+        assert_eq!(status, "committed", "the next transaction has the same id");
+        assert_named(&day(Resolution::Committed), &[Kind::WrongResolution], &[]);
+        let by_token = token.resolve(&mut PgConnection::open(&server.url()).unwrap());
+        assert_named(&day(by_token.unwrap()), &[], &[]);
     }
 }

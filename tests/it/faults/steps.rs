@@ -2,8 +2,8 @@
 //! server, right behind it, before its answer; with FIN and with RST.
 
 use super::day::Day;
-use super::workload::{Bank, Desk, End, Manner, Order};
 use super::turn;
+use super::workload::{Bank, Desk, End, Manner, Order};
 use crate::support::laws;
 use crate::support::wire::{Cut, Message, Rule, Wire, Word};
 

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use diesel_row_lock::{
-    CommitToken, LockError, Outcome, Resolution, Retry, RetryCause, Retryable,
-};
+use diesel_row_lock::{CommitToken, LockError, Outcome, Resolution, Retry, RetryCause, Retryable};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -146,7 +144,10 @@ impl<C: Teller> Bank<C> {
                 .into_iter()
                 .flat_map(|teller| teller.join().unwrap())
                 .collect();
-            (deeds, faults.unwrap_or_else(|panic| panic::resume_unwind(panic)))
+            (
+                deeds,
+                faults.unwrap_or_else(|panic| panic::resume_unwind(panic)),
+            )
         })
     }
 
@@ -159,6 +160,8 @@ impl<C: Teller> Bank<C> {
             if let Some(deed) = desk.carry_out(order) {
                 progress.count(&deed);
                 deeds.push(deed);
+            } else {
+                progress.unconnected.fetch_add(1, Ordering::SeqCst);
             }
         }
         deeds
@@ -171,6 +174,7 @@ pub(crate) struct Progress {
     closing: AtomicBool,
     acked: AtomicU64,
     refused: AtomicU64,
+    unconnected: AtomicU64,
     deadlocks: AtomicU64,
 }
 
@@ -181,6 +185,11 @@ impl Progress {
 
     pub(crate) fn acked(&self) -> u64 {
         self.acked.load(Ordering::SeqCst)
+    }
+
+    /// How often a server did not take a connection.
+    pub(crate) fn unconnected(&self) -> u64 {
+        self.unconnected.load(Ordering::SeqCst)
     }
 
     pub(crate) fn refused(&self) -> u64 {
