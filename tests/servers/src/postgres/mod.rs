@@ -21,7 +21,7 @@ use crate::process::{output, Process};
 use crate::{interrupt, ports};
 
 pub use self::pgbouncer::PgBouncer;
-pub use self::programs::VARIABLE as HOME_VARIABLE;
+pub use self::programs::{debian_version, HOME_VARIABLE};
 
 /// To PostgreSQL, "fast shutdown": SIGTERM would let it wait for its clients.
 const END: Signal = Signal::SIGINT;
@@ -228,11 +228,6 @@ fn client(url: &str) -> Command {
         .args(["--tuples-only", "--no-align", "--dbname", url])
         .env("PGCONNECT_TIMEOUT", "10");
     client
-}
-
-/// Whether Debian's server is installed, of whatever version.
-pub fn is_installed() -> bool {
-    programs::debian().is_some()
 }
 
 /// Product and version of any server, such as `PostgreSQL 15.9`.
