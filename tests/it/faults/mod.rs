@@ -1,0 +1,27 @@
+//! Never a wrong word, whatever fails: the library's promises under real faults.
+//!
+//! Tellers carry money from purse to purse ([`workload`]) while connections are cut and processes
+//! killed. Afterwards an [`oracle`] compares what they were told with what the books say. That the
+//! oracle would see a wrong word is shown by bugs [`planted`] for it.
+
+mod day;
+mod ledger;
+mod oracle;
+mod planted;
+mod workload;
+
+use std::env;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a storm lasts: `FAULT_SECONDS`, or a little.
+fn storm_time() -> Duration {
+    let seconds = env::var("FAULT_SECONDS").map_or(3.0, |seconds| seconds.parse().unwrap());
+    Duration::from_secs_f64(seconds)
+}
+
+/// Storms take turns: each wants the whole machine.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
