@@ -54,20 +54,25 @@ impl Home {
     /// A program that runs in the folder, for its owner, and gets `end` should the thread that
     /// starts it be gone: even SIGKILL leaves no server behind.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>, end: Signal) -> Result<Command> {
-        self.command_after(&[], program, end)
+        self.command_after::<&str>(&[], program, end)
     }
 
     /// The same behind the words of another program, which ends in running it.
-    pub(crate) fn command_after(
+    pub(crate) fn command_after<W: AsRef<OsStr>>(
         &self,
-        before: &[&str],
+        before: &[W],
         program: impl AsRef<OsStr>,
         end: Signal,
     ) -> Result<Command> {
         let log = File::options().create(true).append(true).open(self.log())?;
-        let words = [before, &["setpriv"]].concat();
-        let mut command = Command::new(words[0]);
-        command.args(&words[1..]);
+        let mut command = match before {
+            [] => Command::new("setpriv"),
+            [first, others @ ..] => {
+                let mut command = Command::new(first);
+                command.args(others).arg("setpriv");
+                command
+            }
+        };
         if let Some(User { uid, gid, .. }) = &self.account {
             command.args([&format!("--reuid={uid}"), &format!("--regid={gid}")]);
             command.args(["--clear-groups", "--inh-caps=-all"]);

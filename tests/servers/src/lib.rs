@@ -4,17 +4,20 @@
 //! They are there to be killed: a server that is killed keeps its data and its port, and is started
 //! again.
 
+mod cache;
 mod home;
 mod interrupt;
 mod ports;
 mod process;
 mod spawner;
+mod unpacked;
 
 pub mod mariadb;
 pub mod postgres;
 
 pub use nix::sys::signal::Signal;
 
+pub use self::cache::cache;
 pub use self::interrupt::interrupted_by;
-pub use self::mariadb::MariaDb;
-pub use self::postgres::Postgres;
+pub use self::mariadb::{Galera, MariaDb};
+pub use self::postgres::{PgBouncer, Postgres};

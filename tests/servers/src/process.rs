@@ -43,6 +43,8 @@ impl Process {
     pub(crate) fn start(&mut self) -> Result<()> {
         interrupt::check()?;
         ensure!(!self.is_running(), "the server runs already");
+        // One that ended by itself may have left helpers behind.
+        self.await_end()?;
         self.child = Some(spawner::spawn(&self.server)?);
         self.await_ready()
     }
@@ -90,16 +92,27 @@ impl Process {
         self.signal(signal)?;
         // One that was stopped sees no other signal before this.
         self.signal(Signal::SIGCONT)?;
+        self.await_end()
+    }
+
+    /// Until the server and all that it has started are gone.
+    pub(crate) fn await_end(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE_AT_END;
         while self.is_running() || self.home.is_in_use() {
-            ensure!(
-                Instant::now() < deadline,
-                "a server goes on after {signal}\n{}",
-                self.home.tail()
-            );
+            let late = Instant::now() > deadline;
+            ensure!(!late, "a server doesn't end\n{}", self.home.tail());
             thread::sleep(PAUSE / 4);
         }
         Ok(())
+    }
+
+    /// What the next start is to run.
+    pub(crate) fn becomes(&mut self, server: Command) {
+        self.server = Arc::new(Mutex::new(server));
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
     }
 }
 

@@ -1,7 +1,9 @@
 //! PostgreSQL.
 
 mod languages;
+mod pgbouncer;
 mod programs;
+mod small_disk;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -13,11 +15,13 @@ use anyhow::{ensure, Context, Result};
 use nix::sys::signal::Signal;
 
 use self::programs::Programs;
+use self::small_disk::SmallDisk;
 use crate::home::Home;
 use crate::process::{output, Process};
 use crate::{interrupt, ports};
 
-pub use self::programs::VARIABLE as HOME_VARIABLE;
+pub use self::pgbouncer::PgBouncer;
+pub use self::programs::{debian_version, HOME_VARIABLE};
 
 /// To PostgreSQL, "fast shutdown": SIGTERM would let it wait for its clients.
 const END: Signal = Signal::SIGINT;
@@ -34,6 +38,9 @@ const SETTINGS: [&str; 3] = [
 pub struct Postgres {
     process: Process,
     port: u16,
+    programs: Programs,
+    /// Dropped after the server has ended.
+    disk: Option<SmallDisk>,
 }
 
 impl Postgres {
@@ -41,43 +48,72 @@ impl Postgres {
     ///
     /// It writes commits to the disk, and can speak all its languages.
     pub fn new(settings: &[&str]) -> Result<Self> {
-        Self::with(&Programs::find(), settings)
+        Self::initialized(Programs::find(), None, &[], settings)
     }
 
     /// The same of the version whose `bin` and `lib` are in that folder.
     pub fn of_version(home: &Path, settings: &[&str]) -> Result<Self> {
-        Self::with(&Programs::at(home), settings)
+        Self::initialized(Programs::at(home), None, &[], settings)
     }
 
-    fn with(programs: &Programs, settings: &[&str]) -> Result<Self> {
+    /// One with a tablespace `small` on a disk of that size.
+    pub fn with_small_tablespace(megabytes: u32, settings: &[&str]) -> Result<Self> {
+        let disk = SmallDisk::new(megabytes)?;
+        let location = disk.path().display().to_string();
+        let server = Self::initialized(Programs::find(), Some(disk), &[], settings)?;
+        server.sql(&format!("create tablespace small location '{location}'"))?;
+        Ok(server)
+    }
+
+    /// One with its write-ahead log on a disk of that size; the log alone takes 16 MB and more.
+    pub fn with_small_wal(megabytes: u32, settings: &[&str]) -> Result<Self> {
+        let disk = SmallDisk::new(megabytes)?;
+        let log = format!("--waldir={}/wal", disk.path().display());
+        Self::initialized(Programs::find(), Some(disk), &[&log], settings)
+    }
+
+    fn initialized(
+        programs: Programs,
+        disk: Option<SmallDisk>,
+        arguments: &[&str],
+        settings: &[&str],
+    ) -> Result<Self> {
         let home = Home::new("postgres")?;
-        let mut initdb = command(programs, &home, "initdb")?;
+        let mut initdb = programs.command(&home, disk.as_ref(), "initdb")?;
         initdb.args(["--pgdata=data", "--auth=trust", "--username=postgres"]);
         initdb.args(["--encoding=UTF8", "--locale=C", "--no-sync"]);
-        home.run(&mut initdb).context("PostgreSQL's initdb")?;
-        Self::on(programs, home, settings)
+        home.run(initdb.args(arguments))
+            .context("PostgreSQL's initdb")?;
+        Self::start(programs, home, disk, settings)
     }
 
-    /// Starts a server on data that are there.
-    fn on(programs: &Programs, home: Home, settings: &[&str]) -> Result<Self> {
+    /// Starts a server on the data that are in its home.
+    fn start(
+        programs: Programs,
+        home: Home,
+        disk: Option<SmallDisk>,
+        settings: &[&str],
+    ) -> Result<Self> {
         let port = ports::free(1)?;
-        let mut server = command(programs, &home, "postgres")?;
+        let mut server = programs.command(&home, disk.as_ref(), "postgres")?;
         server.args(["-D", "data"]);
         languages::offer(&mut server, home.path())?;
-        for setting in [
-            &format!("port={port}"),
-            &format!("unix_socket_directories={}", home.path().display()),
-        ] {
-            server.args(["-c", setting]);
-        }
-        for setting in SETTINGS.iter().chain(settings) {
+        let port_setting = format!("port={port}");
+        let folder = format!("unix_socket_directories={}", home.path().display());
+        let own = [port_setting.as_str(), &folder];
+        for setting in own.iter().chain(&SETTINGS).chain(settings) {
             server.args(["-c", setting]);
         }
         let mut probe = client(&url(port));
         probe.arg("--command=select 1");
         let mut process = Process::new(home, server, probe, END);
         process.start()?;
-        Ok(Self { process, port })
+        Ok(Self {
+            process,
+            port,
+            programs,
+            disk,
+        })
     }
 
     pub fn url(&self) -> String {
@@ -86,6 +122,11 @@ impl Postgres {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// As `host:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// Kills the server with SIGKILL and waits until none of its processes is left.
@@ -107,9 +148,20 @@ impl Postgres {
         self.process.is_running()
     }
 
+    /// Waits until the server has ended by itself, as one does that cannot write its log.
+    pub fn await_end(&mut self) -> Result<()> {
+        self.process.await_end()
+    }
+
     /// To the postmaster, such as SIGSTOP and SIGCONT.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
+    }
+
+    /// Makes the small disk bigger.
+    pub fn enlarge_disk(&self, megabytes: u32) -> Result<()> {
+        let disk = self.disk.as_ref().context("there is no small disk")?;
+        disk.resize(megabytes)
     }
 
     /// What psql prints for it, with `|` between columns.
@@ -119,9 +171,8 @@ impl Postgres {
 
     /// A standby that follows this server under that name.
     pub fn standby(&self, name: &str) -> Result<Self> {
-        let programs = Programs::find();
         let home = Home::new("postgres")?;
-        let mut backup = command(&programs, &home, "pg_basebackup")?;
+        let mut backup = self.programs.command(&home, None, "pg_basebackup")?;
         backup.args(["--pgdata=data", "--wal-method=stream", "--checkpoint=fast"]);
         backup.args(["--no-sync", "--dbname", &self.url()]);
         backup.arg("--write-recovery-conf");
@@ -130,7 +181,7 @@ impl Postgres {
             "primary_conninfo=host=127.0.0.1 port={} user=postgres application_name={name}",
             self.port
         );
-        Self::on(&programs, home, &[&primary])
+        Self::start(self.programs.clone(), home, None, &[&primary])
     }
 
     /// From now on a commit is one only when this standby has it, too.
@@ -159,15 +210,6 @@ impl Postgres {
     }
 }
 
-/// One of PostgreSQL's own programs.
-fn command(programs: &Programs, home: &Home, program: &str) -> Result<Command> {
-    let mut command = home.command(programs.path(program), END)?;
-    if let Some(libraries) = &programs.libraries {
-        command.env("LD_LIBRARY_PATH", libraries);
-    }
-    Ok(command)
-}
-
 fn url(port: u16) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/postgres")
 }
@@ -186,11 +228,6 @@ fn client(url: &str) -> Command {
         .args(["--tuples-only", "--no-align", "--dbname", url])
         .env("PGCONNECT_TIMEOUT", "10");
     client
-}
-
-/// Whether Debian's server is installed, of whatever version.
-pub fn is_installed() -> bool {
-    programs::debian().is_some()
 }
 
 /// Product and version of any server, such as `PostgreSQL 15.9`.
