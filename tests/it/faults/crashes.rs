@@ -1,7 +1,8 @@
 //! Servers that are killed and start again, over and over; servers that take no more connections,
 //! or no writes.
 
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -11,24 +12,14 @@ use servers::{MariaDb, Postgres};
 
 use super::ledger::{purses, Purse, Teller};
 use super::workload::{Bank, Progress};
-use super::{storm_time, turn};
-use crate::support::wait_until;
-
-const PAUSE: Duration = Duration::from_millis(5);
+use super::{storm, turn};
 
 /// Lets the tellers do something between any two crashes.
 fn crashes(progress: &Progress, mut crash: impl FnMut() -> anyhow::Result<()>) -> u64 {
-    let end = Instant::now() + storm_time();
-    let mut crashes = 0;
-    while Instant::now() < end {
-        let before = progress.acked();
-        wait_until("something is done", PAUSE, || {
-            progress.acked() > before + 50
-        });
+    storm(|| {
+        progress.work_goes_on(50);
         crash().unwrap();
-        crashes += 1;
-    }
-    crashes
+    })
 }
 
 mod killed_server_loses_nothing_that_it_acknowledged {
@@ -86,11 +77,10 @@ mod server_without_a_connection_to_spare_is_told_right {
         let mut bank = Bank::<C>::at(url);
         bank.tellers = 12;
         let day = bank.day(|progress| {
-            let end = Instant::now() + storm_time();
-            while Instant::now() < end {
+            storm(|| {
                 end_one();
-                std::thread::sleep(PAUSE);
-            }
+                thread::sleep(Duration::from_millis(5));
+            });
             progress.unconnected()
         });
         day.assert_right("too many connections");

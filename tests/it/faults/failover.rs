@@ -2,7 +2,7 @@
 //! primary acknowledged may not have reached it.)
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel_row_lock::Resolution;
@@ -10,7 +10,7 @@ use servers::Postgres;
 
 use super::day::Day;
 use super::workload::{Bank, Desk, End};
-use super::{storm_time, turn};
+use super::{storm, turn};
 use crate::support::wait_until;
 use crate::support::wire::{Cut, Wire};
 
@@ -31,34 +31,24 @@ mod standby_has_all_that_the_killed_primary_acknowledged {
     #[test]
     fn postgres() {
         let _turn = turn();
-        let end = Instant::now() + storm_time();
-        loop {
+        storm(|| {
             let (mut primary, mut standby, mut bank) = pair();
             bank.office = format!(
-                "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres\
+                "postgres://postgres@{},{}/postgres\
                  ?target_session_attrs=read-write&connect_timeout=2",
-                primary.port(),
-                standby.port()
+                primary.address(),
+                standby.address()
             );
             bank.counters = vec![bank.office.clone()];
             let day = bank.day(|progress| {
-                let work = |more| {
-                    let before = progress.acked();
-                    wait_until("something is done", PAUSE, || {
-                        progress.acked() > before + more
-                    });
-                };
-                work(300);
+                progress.work_goes_on(300);
                 primary.kill().unwrap();
                 standby.promote().unwrap();
-                work(300);
+                progress.work_goes_on(300);
                 1
             });
             day.assert_right("failover to a synchronous standby");
-            if Instant::now() > end {
-                break;
-            }
-        }
+        });
     }
 }
 
@@ -66,7 +56,7 @@ mod standby_has_all_that_the_killed_primary_acknowledged {
 fn hanging_commit(mend: impl FnOnce(&Postgres, &mut Postgres) -> anyhow::Result<()>) {
     let (primary, mut standby, mut bank) = pair();
     standby.kill().unwrap();
-    let wire = Wire::that_cuts(&format!("127.0.0.1:{}", primary.port()), Cut::Behind);
+    let wire = Wire::that_cuts(&primary.address(), Cut::Behind);
     bank.counters = vec![format!("postgres://postgres@{}/postgres", wire.address)];
     bank.manners.clear();
     let mut desk = Desk::new(&bank, &bank.counters[0], 0);

@@ -9,15 +9,10 @@ use servers::Postgres;
 
 use super::ledger::Teller;
 use super::turn;
-use super::workload::{Bank, Progress};
+use super::workload::Bank;
 use crate::support::{laws, wait_until};
 
 const PAUSE: Duration = Duration::from_millis(5);
-
-fn work_goes_on(progress: &Progress) {
-    let acked = progress.acked();
-    wait_until("work goes on", PAUSE, || progress.acked() > acked + 200);
-}
 
 laws! {
     /// By a limit that SQLite takes for the end of the disk.
@@ -34,7 +29,7 @@ laws! {
             wait_until("it is full", PAUSE, || progress.refused() > 300);
             PAGES.store(1_000_000, Ordering::SeqCst);
             let refused = progress.refused();
-            work_goes_on(progress);
+            progress.work_goes_on(200);
             refused
         });
         day.assert_right("disk full");
@@ -60,7 +55,7 @@ mod full_tablespace_refuses_and_loses_nothing {
             wait_until("it is full", PAUSE, || progress.refused() > 300);
             server.enlarge_disk(64).unwrap();
             let refused = progress.refused();
-            work_goes_on(progress);
+            progress.work_goes_on(200);
             refused
         });
         day.assert_right("disk full");
@@ -79,12 +74,12 @@ mod full_log_loses_nothing_that_was_acknowledged {
         server.sql("CREATE TABLE ballast (text TEXT)").unwrap();
         let fill = "INSERT INTO ballast SELECT repeat('x', 1000) FROM generate_series(1, 1000)";
         let day = bank.day(|progress| {
-            work_goes_on(progress);
+            progress.work_goes_on(200);
             while server.sql(fill).is_ok() {}
             server.await_end().unwrap();
             server.enlarge_disk(256).unwrap();
             server.start_again().unwrap();
-            work_goes_on(progress);
+            progress.work_goes_on(200);
             1
         });
         day.assert_right("log's disk full");

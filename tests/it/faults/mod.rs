@@ -20,12 +20,23 @@ mod workload;
 
 use std::env;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a storm lasts: `FAULT_SECONDS`, or a little.
 fn storm_time() -> Duration {
     let seconds = env::var("FAULT_SECONDS").map_or(3.0, |seconds| seconds.parse().unwrap());
     Duration::from_secs_f64(seconds)
+}
+
+/// Injects a fault again and again while a storm lasts; returns how often.
+fn storm(mut fault: impl FnMut()) -> u64 {
+    let end = Instant::now() + storm_time();
+    let mut faults = 0;
+    while faults == 0 || Instant::now() < end {
+        fault();
+        faults += 1;
+    }
+    faults
 }
 
 /// Storms take turns: each wants the whole machine.

@@ -19,7 +19,7 @@ use rand::Rng;
 use super::day::Day;
 use super::ledger::{purses, Purse, Teller};
 use super::workload::{resolve, Bank, Deed, Desk, End};
-use super::{storm_time, turn};
+use super::{storm, turn};
 use crate::support::{laws, wait_until};
 
 /// What a process is told by its environment.
@@ -168,11 +168,10 @@ fn deeds_of<C: Teller>(bank: &Bank<C>, number: u64, lines: &[String]) -> Vec<Dee
 }
 
 /// Starts processes, two at a time, and kills them.
-fn storm<C: Teller>(backend: &str, url: &str) -> Day {
+fn killings<C: Teller>(backend: &str, url: &str) -> Day {
     let bank = Bank::<C>::at(url);
     let (mut deeds, mut killed) = (Vec::new(), 0);
-    let end = Instant::now() + storm_time();
-    while Instant::now() < end {
+    storm(|| {
         let players = [killed, killed + 1]
             .map(|number| (number, Player::start("work", backend, &bank, number)));
         thread::sleep(Duration::from_millis(rand::rng().random_range(50..400)));
@@ -181,7 +180,7 @@ fn storm<C: Teller>(backend: &str, url: &str) -> Day {
             deeds.extend(deeds_of(&bank, number, &lines));
             killed += 1;
         }
-    }
+    });
     Day::closed(&bank, deeds, killed)
 }
 
@@ -205,14 +204,14 @@ macro_rules! is_free {
 laws! {
     [postgres, mysql] fn killed_processes_lose_nothing_that_they_were_told(db) {
         let _turn = turn();
-        let day = storm::<Conn>(Db::BACKEND, &db.url());
+        let day = killings::<Conn>(Db::BACKEND, &db.url());
         day.assert_right("client processes killed");
     }
 
     /// Here the process is the server, too.
     [sqlite] fn killed_processes_lose_nothing_and_leave_a_sound_file(db) {
         let _turn = turn();
-        let day = storm::<Conn>(Db::BACKEND, &db.url());
+        let day = killings::<Conn>(Db::BACKEND, &db.url());
         let check = sql::<Text>("PRAGMA integrity_check").get_result::<String>(&mut db.connect());
         assert_eq!(check.unwrap(), "ok");
         day.assert_right("client processes killed");

@@ -1,9 +1,10 @@
 //! Storms: many tellers at work, and connections that end at any moment.
 
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use super::workload::Bank;
-use super::{storm_time, turn};
+use super::{storm, storm_time, turn};
 use crate::support::laws;
 use crate::support::wire::{Rule, Wire};
 
@@ -15,7 +16,7 @@ laws! {
         bank.counters = vec![db.url_at(&wire.address.to_string())];
         wire.lay_down(Rule::one_in(200, bank.seed));
         let day = bank.day(|_| {
-            std::thread::sleep(storm_time());
+            thread::sleep(storm_time());
             wire.cuts()
         });
         day.assert_right("connections cut at random");
@@ -25,12 +26,11 @@ laws! {
     [postgres, mysql] fn sessions_ended_by_the_server_are_told_right(db) {
         let _turn = turn();
         let day = Bank::<Conn>::at(&db.url()).day(|_| {
-            let end = Instant::now() + storm_time();
             let mut ended = 0;
-            while Instant::now() < end {
+            storm(|| {
                 ended += u64::from(db.kill_any());
-                std::thread::sleep(Duration::from_millis(10));
-            }
+                thread::sleep(Duration::from_millis(10));
+            });
             ended
         });
         day.assert_right("sessions terminated at random");

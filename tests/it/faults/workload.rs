@@ -14,6 +14,7 @@ use rand::{Rng, SeedableRng};
 
 use super::day::Day;
 use super::ledger::{Call, Entry, Purse, Refusal, Teller};
+use crate::support::wait_until;
 
 /// So long a teller waits before it asks again a server that doesn't answer.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -187,11 +188,18 @@ impl Progress {
         self.acked.load(Ordering::SeqCst)
     }
 
+    /// Waits until so many more are acknowledged.
+    pub(crate) fn work_goes_on(&self, more: u64) {
+        let enough = self.acked() + more;
+        wait_until("work goes on", PAUSE, || self.acked() >= enough);
+    }
+
     /// How often a server did not take a connection.
     pub(crate) fn unconnected(&self) -> u64 {
         self.unconnected.load(Ordering::SeqCst)
     }
 
+    /// How often a call did not do what it was to do.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
     }
