@@ -10,7 +10,7 @@ use std::{env, io};
 
 use anyhow::{ensure, Context, Result};
 use nix::sys::signal::Signal;
-use nix::unistd::{Uid, User};
+use nix::unistd::{Pid, Uid, User};
 use tempfile::TempDir;
 
 use crate::interrupt;
@@ -99,14 +99,21 @@ impl Home {
         Ok(())
     }
 
-    /// Whether a process works in the folder: a server's helpers do, also for a while after it.
-    pub(crate) fn is_in_use(&self) -> bool {
+    /// The processes that work in the folder: the server, and what it has started.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
         let Ok(processes) = fs::read_dir("/proc") else {
-            return false;
+            return Vec::new();
         };
         processes
-            .filter_map(|process| fs::read_link(process.ok()?.path().join("cwd")).ok())
-            .any(|folder| folder.starts_with(self.path()))
+            .filter_map(|process| {
+                let process = process.ok()?;
+                let folder = fs::read_link(process.path().join("cwd")).ok()?;
+                let number = process.file_name().to_str()?.parse().ok()?;
+                folder
+                    .starts_with(self.path())
+                    .then_some(Pid::from_raw(number))
+            })
+            .collect()
     }
 
     /// The end of what the server has said.

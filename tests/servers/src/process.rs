@@ -95,10 +95,20 @@ impl Process {
         self.await_end()
     }
 
+    /// Kills the server and all that it has started, as when its machine is gone.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::SIGKILL)?;
+        for helper in self.home.processes() {
+            // It may have ended by itself.
+            let _ = kill(helper, Signal::SIGKILL);
+        }
+        self.await_end()
+    }
+
     /// Until the server and all that it has started are gone.
     pub(crate) fn await_end(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE_AT_END;
-        while self.is_running() || self.home.is_in_use() {
+        while self.is_running() || !self.home.processes().is_empty() {
             let late = Instant::now() > deadline;
             ensure!(!late, "a server doesn't end\n{}", self.home.tail());
             thread::sleep(PAUSE / 4);
@@ -121,7 +131,7 @@ impl Drop for Process {
         if self.is_running() {
             if let Err(error) = self.end_by(self.end) {
                 eprintln!("a server had to be killed: {error:#}");
-                let _ = self.end_by(Signal::SIGKILL);
+                let _ = self.kill();
             }
         }
     }

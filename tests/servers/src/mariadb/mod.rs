@@ -61,9 +61,9 @@ impl MariaDb {
         self.port
     }
 
-    /// Kills the server with SIGKILL and waits until none of its processes is left.
+    /// Kills all processes of the server with SIGKILL, and waits until none is left.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.end_by(Signal::SIGKILL)
+        self.process.kill()
     }
 
     /// On the same data and the same port, and waits until it takes connections.

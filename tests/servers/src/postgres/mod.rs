@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
 
 use self::programs::Programs;
 use self::small_disk::SmallDisk;
@@ -129,9 +130,20 @@ impl Postgres {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Kills the server with SIGKILL and waits until none of its processes is left.
+    /// Kills all processes of the server with SIGKILL, and waits until none is left.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.end_by(Signal::SIGKILL)
+        self.process.kill()
+    }
+
+    /// Kills the process of one client's session, upon which the server ends all others and starts
+    /// over by itself.
+    pub fn kill_one_session(&self) -> Result<()> {
+        let session = self.sql(
+            "select pid from pg_stat_activity \
+             where backend_type = 'client backend' and pid <> pg_backend_pid() limit 1",
+        )?;
+        ensure!(!session.is_empty(), "there is no session");
+        Ok(kill(Pid::from_raw(session.parse()?), Signal::SIGKILL)?)
     }
 
     /// An "immediate shutdown": no checkpoint, and a recovery at the next start.

@@ -60,7 +60,7 @@ impl PgBouncer {
 
     /// Kills the pooler with SIGKILL; the server lives.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.end_by(Signal::SIGKILL)
+        self.process.kill()
     }
 
     /// What psql prints for it through the pooler.
