@@ -191,17 +191,18 @@ macro_rules! teller {
 }
 
 teller! {
-    diesel::PgConnection,
-    setup: "SELECT 1",
+    PgConnection,
+    // Soon enough where deadlocks are planted.
+    setup: "SET deadlock_timeout = '20ms'",
     server: "SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)"
 }
 teller! {
-    diesel::MysqlConnection,
+    MysqlConnection,
     setup: "DO 1",
     server: "SELECT concat('MariaDB ', substring_index(version(), '-', 1))"
 }
 teller! {
-    diesel::SqliteConnection,
+    SqliteConnection,
     setup: "PRAGMA busy_timeout = 20000",
     server: "SELECT 'SQLite ' || sqlite_version()"
 }

@@ -4,10 +4,16 @@
 //! killed. Afterwards an [`oracle`] compares what they were told with what the books say. That the
 //! oracle would see a wrong word is shown by bugs [`planted`] for it.
 
+mod crashes;
 mod day;
+mod failover;
+mod full;
 mod ledger;
 mod oracle;
 mod planted;
+mod processes;
+mod steps;
+mod storms;
 mod workload;
 
 use std::env;

@@ -97,7 +97,10 @@ impl Found {
                 self.add(Kind::NotRefused, format!("nobody ordered {entries:?}"));
                 continue;
             };
-            let mut done: Vec<_> = entries.iter().map(|entry| (entry.purse, entry.amount)).collect();
+            let mut done: Vec<_> = entries
+                .iter()
+                .map(|entry| (entry.purse, entry.amount))
+                .collect();
             let mut ordered = [(order.from, -order.amount), (order.to, order.amount)];
             done.sort_unstable();
             ordered.sort_unstable();
@@ -117,12 +120,18 @@ impl Found {
             let (mut seq, mut balance) = (0, OPENING);
             for entry in books.journal.iter().filter(|entry| entry.purse == purse.id) {
                 if (entry.seq, entry.balance) != (seq + 1, balance + entry.amount) {
-                    self.add(Kind::BrokenChain, format!("{seq}: {balance}, then {entry:?}"));
+                    self.add(
+                        Kind::BrokenChain,
+                        format!("{seq}: {balance}, then {entry:?}"),
+                    );
                 }
                 (seq, balance) = (entry.seq, entry.balance);
             }
             if (purse.seq, purse.balance) != (seq, balance) {
-                self.add(Kind::BrokenChain, format!("{seq}: {balance}, but {purse:?}"));
+                self.add(
+                    Kind::BrokenChain,
+                    format!("{seq}: {balance}, but {purse:?}"),
+                );
             }
         }
     }
@@ -144,7 +153,10 @@ impl Found {
                     unreachable!("two at a time");
                 };
                 if start < end {
-                    self.add(Kind::TwoHolders, format!("{purse}: {first:?} and {second:?}"));
+                    self.add(
+                        Kind::TwoHolders,
+                        format!("{purse}: {first:?} and {second:?}"),
+                    );
                 }
             }
         }

@@ -7,11 +7,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection;
-use diesel_row_lock::{
-    CommitToken, LockError, Outcome, Resolution, Retry, RetryCause, Retryable,
-};
+use diesel_row_lock::{CommitToken, LockError, Outcome, Resolution, Retry, RetryCause, Retryable};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::day::Day;
@@ -42,6 +40,15 @@ pub(crate) enum Manner {
     Panicking,
     /// Ignores that a statement failed, and returns `Ok`.
     Swallowing,
+}
+
+impl Manner {
+    const ALL: [Self; 4] = [
+        Self::Slowly,
+        Self::Regretting,
+        Self::Panicking,
+        Self::Swallowing,
+    ];
 }
 
 /// How an operation ended, by the library's word.
@@ -86,6 +93,8 @@ pub(crate) struct Bank<C> {
     pub(crate) tellers: u64,
     pub(crate) purses: i32,
     pub(crate) seed: u64,
+    /// What one operation in five does beside its work; drawn by lot.
+    pub(crate) manners: Vec<Manner>,
     pub(crate) call: Call<C>,
     pub(crate) in_doubt: InDoubt,
 }
@@ -107,6 +116,7 @@ impl<C: Teller> Bank<C> {
             tellers: 4,
             purses: 4,
             seed,
+            manners: Manner::ALL.to_vec(),
             call: C::locked,
             in_doubt: InDoubt::Resolves,
         }
@@ -134,7 +144,10 @@ impl<C: Teller> Bank<C> {
                 .into_iter()
                 .flat_map(|teller| teller.join().unwrap())
                 .collect();
-            (deeds, faults.unwrap_or_else(|panic| panic::resume_unwind(panic)))
+            (
+                deeds,
+                faults.unwrap_or_else(|panic| panic::resume_unwind(panic)),
+            )
         })
     }
 
@@ -147,6 +160,8 @@ impl<C: Teller> Bank<C> {
             if let Some(deed) = desk.carry_out(order) {
                 progress.count(&deed);
                 deeds.push(deed);
+            } else {
+                progress.unconnected.fetch_add(1, Ordering::SeqCst);
             }
         }
         deeds
@@ -158,23 +173,35 @@ impl<C: Teller> Bank<C> {
 pub(crate) struct Progress {
     closing: AtomicBool,
     acked: AtomicU64,
-    in_doubt: AtomicU64,
+    refused: AtomicU64,
+    unconnected: AtomicU64,
+    deadlocks: AtomicU64,
 }
 
 impl Progress {
+    pub(crate) fn deadlocks(&self) -> u64 {
+        self.deadlocks.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn acked(&self) -> u64 {
         self.acked.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn in_doubt(&self) -> u64 {
-        self.in_doubt.load(Ordering::SeqCst)
+    /// How often a server did not take a connection.
+    pub(crate) fn unconnected(&self) -> u64 {
+        self.unconnected.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
     }
 
     fn count(&self, deed: &Deed) {
+        self.deadlocks.fetch_add(deed.deadlocks, Ordering::SeqCst);
         match deed.end {
             End::Acked => self.acked.fetch_add(1, Ordering::SeqCst),
-            End::InDoubt(_) => self.in_doubt.fetch_add(1, Ordering::SeqCst),
-            End::Refused(_) | End::Escaped(_) => 0,
+            End::Refused(_) => self.refused.fetch_add(1, Ordering::SeqCst),
+            End::InDoubt(_) | End::Escaped(_) => 0,
         };
     }
 }
@@ -211,15 +238,20 @@ impl<'b, C: Teller> Desk<'b, C> {
             from,
             to: (from + step - 1) % self.bank.purses + 1,
             amount: rng.random_range(1..100),
-            manner: match rng.random_range(0..100) {
-                0..5 => Manner::Regretting,
-                5..8 => Manner::Panicking,
-                8..13 => Manner::Swallowing,
-                13..20 => Manner::Slowly,
-                _ => Manner::Plainly,
-            },
+            manner: match rng.random_ratio(1, 5) {
+                true => self.bank.manners.choose(rng).copied(),
+                false => None,
+            }
+            .unwrap_or(Manner::Plainly),
             again: rng.random(),
         }
+    }
+
+    pub(crate) fn connect(&mut self) -> Option<&mut C> {
+        if self.conn.is_none() {
+            self.conn = C::open(self.counter).ok();
+        }
+        self.conn.as_mut()
     }
 
     /// `None` if there is no connection to be had, so that nothing was done.
@@ -228,10 +260,8 @@ impl<'b, C: Teller> Desk<'b, C> {
     }
 
     pub(crate) fn carry_out_with(&mut self, order: Order, token: CommitToken) -> Option<Deed> {
-        if self.conn.is_none() {
-            self.conn = C::open(self.counter).ok();
-        }
-        let Some(conn) = &mut self.conn else {
+        let call = self.bank.call;
+        let Some(conn) = self.connect() else {
             thread::sleep(PAUSE);
             return None;
         };
@@ -245,7 +275,7 @@ impl<'b, C: Teller> Desk<'b, C> {
                 held = Some((start, Instant::now()));
                 result
             };
-            (self.bank.call)(conn, [order.from, order.to], token, again, &mut work)
+            call(conn, [order.from, order.to], token, again, &mut work)
         }));
         if let Ok(Err(refusal)) = &result {
             let retries_ended = matches!(

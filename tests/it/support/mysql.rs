@@ -18,6 +18,7 @@ pub(crate) struct Db {
 }
 
 impl Db {
+    pub(crate) const BACKEND: &str = "mysql";
     const PAUSE: Duration = Duration::ZERO;
 
     pub(crate) fn new(law: &str) -> Self {
@@ -36,6 +37,10 @@ impl Db {
         let url = server_url("MYSQL_URL");
         let (server, _) = url.rsplit_once('/').expect("MYSQL_URL names a database");
         format!("{server}/{}", self.name)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The `host:port` of the server.
