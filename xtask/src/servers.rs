@@ -32,7 +32,7 @@ pub(crate) fn packages() -> Vec<&'static str> {
 /// What the tests' own clusters and poolers need.
 pub(crate) const FOR_FAULTS: [&str; 6] = [
     "galera-4",
-    // A node of Galera gets its data by these.
+    // A node of Galera, and a standby, get their data by these.
     "lsof",
     "rsync",
     "socat",

@@ -7,15 +7,11 @@ use crate::report::{Report, Row};
 use crate::servers::Server;
 use crate::step::{self, cargo};
 
-const TESTS: [&str; 7] = [
-    "test",
-    "--no-default-features",
-    "--features",
-    "postgres",
-    "--lib",
-    "--test",
-    "it",
-];
+/// The same build as that of all tests.
+const TESTS: [&str; 5] = ["test", "--all-features", "--lib", "--test", "it"];
+
+/// On other databases they tell nothing about PostgreSQL.
+const OTHERS: [&str; 4] = ["--skip", "::mysql", "--skip", "::sqlite"];
 
 /// What needs the server's translations, which not every build has.
 const LANGUAGES: &str = "languages::each_error_of_postgresql";
@@ -31,7 +27,7 @@ pub(crate) fn run(versions: &[u32], arguments: &[String]) -> Result<bool> {
     for version in versions {
         let server = Server::of_version(*version)?;
         let mut tests = cargo(TESTS);
-        tests.args(["--no-fail-fast", "--", "--skip", "::sqlite"]);
+        tests.args(["--no-fail-fast", "--"]).args(OTHERS);
         if server
             .release
             .as_ref()

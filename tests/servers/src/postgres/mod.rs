@@ -1,5 +1,6 @@
 //! PostgreSQL.
 
+mod backup;
 mod languages;
 mod pgbouncer;
 mod programs;
@@ -184,11 +185,7 @@ impl Postgres {
     /// A standby that follows this server under that name.
     pub fn standby(&self, name: &str) -> Result<Self> {
         let home = Home::new("postgres")?;
-        let mut backup = self.programs.command(&home, None, "pg_basebackup")?;
-        backup.args(["--pgdata=data", "--wal-method=stream", "--checkpoint=fast"]);
-        backup.args(["--no-sync", "--dbname", &self.url()]);
-        backup.arg("--write-recovery-conf");
-        home.run(&mut backup).context("pg_basebackup")?;
+        backup::copy(&self.url(), self.process.home(), &home)?;
         let primary = format!(
             "primary_conninfo=host=127.0.0.1 port={} user=postgres application_name={name}",
             self.port
