@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, Uid, User};
 use tempfile::TempDir;
 
-use crate::interrupt;
+use crate::{interrupt, place};
 
 /// The folder of a server, with all that it writes, and the account that owns it.
 pub(crate) struct Home {
@@ -24,8 +24,7 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new(account: &str) -> Result<Self> {
-        // Not what TMPDIR says: a socket's path must be short, and the account must get there.
-        let folder = tempfile::Builder::new().prefix("rl-").tempdir_in("/tmp")?;
+        let folder = place::folder()?;
         let mut account_of_server = None;
         if Uid::effective().is_root() {
             let user = User::from_name(account)?.with_context(|| format!("no user {account}"))?;
@@ -99,21 +98,9 @@ impl Home {
         Ok(())
     }
 
-    /// The processes that work in the folder: the server, and what it has started.
+    /// The server, and what it has started.
     pub(crate) fn processes(&self) -> Vec<Pid> {
-        let Ok(processes) = fs::read_dir("/proc") else {
-            return Vec::new();
-        };
-        processes
-            .filter_map(|process| {
-                let process = process.ok()?;
-                let folder = fs::read_link(process.path().join("cwd")).ok()?;
-                let number = process.file_name().to_str()?.parse().ok()?;
-                folder
-                    .starts_with(self.path())
-                    .then_some(Pid::from_raw(number))
-            })
-            .collect()
+        place::processes(self.path())
     }
 
     /// The end of what the server has said.

@@ -92,17 +92,18 @@ impl Process {
         self.signal(signal)?;
         // One that was stopped sees no other signal before this.
         self.signal(Signal::SIGCONT)?;
+        if signal == Signal::SIGKILL {
+            // As when the server's machine is gone.
+            for helper in self.home.processes() {
+                // It may have ended by itself.
+                let _ = kill(helper, signal);
+            }
+        }
         self.await_end()
     }
 
-    /// Kills the server and all that it has started, as when its machine is gone.
     pub(crate) fn kill(&mut self) -> Result<()> {
-        self.signal(Signal::SIGKILL)?;
-        for helper in self.home.processes() {
-            // It may have ended by itself.
-            let _ = kill(helper, Signal::SIGKILL);
-        }
-        self.await_end()
+        self.end_by(Signal::SIGKILL)
     }
 
     /// Until the server and all that it has started are gone.

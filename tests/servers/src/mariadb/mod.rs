@@ -15,7 +15,8 @@ use crate::process::{output, Process};
 
 pub use self::galera::Galera;
 
-const END: Signal = Signal::SIGTERM;
+/// Nothing is to be kept, and a node of Galera may not heed any other while it joins.
+const END: Signal = Signal::SIGKILL;
 
 /// Before what the caller wants, which goes before these.
 const ARGUMENTS: [&str; 6] = [
