@@ -143,12 +143,16 @@ mod server_that_takes_no_writes_says_so {
 
     macro_rules! assert_read_only {
         ($conn:expr) => {{
-            let result = with_row_lock($conn, purses::table.find(1), |conn, purse: Locked<Purse>| {
-                diesel::update(purses::table.find(purse.id))
-                    .set(purses::balance.eq(0))
-                    .execute(conn)
-                    .map_err(LockError::from)
-            });
+            let result = with_row_lock(
+                $conn,
+                purses::table.find(1),
+                |conn, purse: Locked<Purse>| {
+                    diesel::update(purses::table.find(purse.id))
+                        .set(purses::balance.eq(0))
+                        .execute(conn)
+                        .map_err(LockError::from)
+                },
+            );
             let error = result.unwrap_err();
             assert_eq!(error.outcome(), Outcome::NotApplied);
             assert!(!error.is_transient(), "here it will never succeed");

@@ -5,6 +5,7 @@
 //! oracle would see a wrong word is shown by bugs [`planted`] for it.
 
 mod careless;
+mod clusters;
 mod crashes;
 mod day;
 mod failover;
