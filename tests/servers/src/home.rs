@@ -15,6 +15,11 @@ use tempfile::TempDir;
 
 use crate::{interrupt, place};
 
+/// A client library may leave its sockets open for the programs that this process starts. A server
+/// must not have them: a session whose client is gone would go on.
+const CLOSE_FILES: &str =
+    "for fd in /proc/self/fd/*; do fd=${fd##*/}; if ((fd > 2)); then exec {fd}>&-; fi; done; exec \"$@\"";
+
 /// The folder of a server, with all that it writes, and the account that owns it.
 pub(crate) struct Home {
     folder: TempDir,
@@ -64,14 +69,9 @@ impl Home {
         end: Signal,
     ) -> Result<Command> {
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut command = match before {
-            [] => Command::new("setpriv"),
-            [first, others @ ..] => {
-                let mut command = Command::new(first);
-                command.args(others).arg("setpriv");
-                command
-            }
-        };
+        let mut command = Command::new("bash");
+        command.args(["-c", CLOSE_FILES, "bash"]);
+        command.args(before).arg("setpriv");
         if let Some(User { uid, gid, .. }) = &self.account {
             command.args([&format!("--reuid={uid}"), &format!("--regid={gid}")]);
             command.args(["--clear-groups", "--inh-caps=-all"]);
@@ -92,7 +92,7 @@ impl Home {
 
     /// Runs a command that sets something up.
     pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
-        let status = command.status().context("cannot run setpriv")?;
+        let status = command.status().context("cannot run bash")?;
         interrupt::check()?;
         ensure!(status.success(), "{command:?}: {status}\n{}", self.tail());
         Ok(())
