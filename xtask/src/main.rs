@@ -2,6 +2,7 @@
 
 mod ci;
 mod count;
+mod faults;
 mod interrupt;
 mod packages;
 mod releases;
@@ -54,6 +55,13 @@ enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Run the laws under real faults for longer, and write what they have seen to
+    /// target/reliability.md
+    Faults {
+        /// About so long
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=18))]
+        minutes: u32,
+    },
     /// Run the tests, then formatting, lints, docs, benches and packaging
     Ci {
         /// Leave out the tests
@@ -67,6 +75,7 @@ impl Command {
     fn packages(&self) -> Vec<&'static str> {
         let (builds, starts, fetches) = match self {
             Self::Test { postgres, .. } => (true, true, !postgres.is_empty()),
+            Self::Faults { .. } => (true, true, false),
             Self::Servers { postgres, .. } => (false, true, postgres.is_some()),
             Self::Ci { no_test } => (true, !no_test, false),
         };
@@ -110,6 +119,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Test { postgres, args } if postgres.is_empty() => test::run(args)?,
         Command::Test { postgres, args } => versions::run(postgres, args)?,
         Command::Servers { postgres, command } => return servers::hold(*postgres, command),
+        Command::Faults { minutes } => faults::run(*minutes)?,
         Command::Ci { no_test } => ci::run(!no_test)?,
     };
     Ok(if clean {

@@ -123,6 +123,9 @@ pub(crate) trait Teller: LockConnection {
     /// What has become of a purse, and the entry that says so.
     fn write(&mut self, purse: &Purse, entry: &Entry) -> QueryResult<()>;
 
+    /// A statement that fails. (Not a batch: of one Diesel doesn't see why it failed.)
+    fn fail(&mut self) -> QueryResult<usize>;
+
     fn books(&mut self) -> QueryResult<Books>;
 
     /// Name and version of the server.
@@ -172,6 +175,10 @@ macro_rules! teller {
                     .values(entry)
                     .execute(self)?;
                 Ok(())
+            }
+
+            fn fail(&mut self) -> QueryResult<usize> {
+                diesel::sql_query("INSERT INTO nowhere VALUES (1)").execute(self)
             }
 
             fn books(&mut self) -> QueryResult<Books> {

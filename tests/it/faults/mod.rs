@@ -16,6 +16,7 @@ mod planted;
 mod processes;
 mod steps;
 mod storms;
+mod tampered;
 mod workload;
 
 use std::env;

@@ -54,15 +54,21 @@ fn play<C: Teller>(part: &str) {
     }
 }
 
+/// At once, and whatever the test harness does with what tests print.
+fn say(line: &str) {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{MARK}{line}").unwrap();
+}
+
 /// Prints the token of each operation before it begins, and how it ended.
 fn work<C: Teller>(bank: &Bank<C>, number: u64) {
     let mut desk = Desk::new(bank, &bank.office, number);
     loop {
         let (order, token) = (desk.next_order(), CommitToken::new());
-        println!("{MARK}begins {token}");
+        say(&format!("begins {token}"));
         match desk.carry_out_with(order, token).unwrap().end {
-            End::Acked => println!("{MARK}acked"),
-            End::Refused(why) => println!("{MARK}refused {}", why.replace('\n', " ")),
+            End::Acked => say("acked"),
+            End::Refused(why) => say(&format!("refused {}", why.replace('\n', " "))),
             end => panic!("{end:?}"),
         }
     }
@@ -72,12 +78,12 @@ fn work<C: Teller>(bank: &Bank<C>, number: u64) {
 fn hold<C: Teller>(bank: &Bank<C>) {
     let mut conn = C::open(&bank.office).unwrap();
     conn.locked([1, 2], CommitToken::new(), None, &mut |_, _| {
-        println!("{MARK}holds");
+        say("holds");
         io::stdin().read_line(&mut String::new()).unwrap();
         Ok(())
     })
     .unwrap();
-    println!("{MARK}committed");
+    say("committed");
 }
 
 /// A process that plays a part.
