@@ -31,9 +31,16 @@ mod killed_server_loses_what_it_had_not_written {
     #[test]
     fn postgres() {
         let _turn = turn();
-        let careless = ["synchronous_commit=off", "wal_writer_delay=10s"];
-        let mut server = Postgres::new(&careless).unwrap();
-        let day = Bank::<PgConnection>::at(&server.url()).day(|progress| {
+        let mut server = Postgres::new(&["wal_writer_delay=10s"]).unwrap();
+        let bank = Bank::<PgConnection>::at(&server.url());
+        // Not from the start, or there might be no bank any more.
+        for sql in [
+            "ALTER SYSTEM SET synchronous_commit = off",
+            "SELECT pg_reload_conf()",
+        ] {
+            server.sql(sql).unwrap();
+        }
+        let day = bank.day(|progress| {
             await_more(progress);
             server.kill().unwrap();
             server.start_again().unwrap();
@@ -45,9 +52,11 @@ mod killed_server_loses_what_it_had_not_written {
     #[test]
     fn mysql() {
         let _turn = turn();
-        let careless = "--innodb-flush-log-at-trx-commit=0";
-        let mut server = MariaDb::new(&[careless]).unwrap();
-        let day = Bank::<MysqlConnection>::at(&server.url()).day(|progress| {
+        let mut server = MariaDb::new(&[]).unwrap();
+        let bank = Bank::<MysqlConnection>::at(&server.url());
+        let careless = "SET GLOBAL innodb_flush_log_at_trx_commit = 0";
+        server.sql(careless).unwrap();
+        let day = bank.day(|progress| {
             await_more(progress);
             server.kill().unwrap();
             server.start_again().unwrap();
