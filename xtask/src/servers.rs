@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{env, panic};
 
 use anyhow::Result;
-use servers::{mariadb, postgres, MariaDb, Postgres};
+use servers::{mariadb, postgres, MariaDb, Place, Postgres};
 
 use crate::interrupt::{self, Foreground};
 use crate::releases::Release;
@@ -32,7 +32,7 @@ pub(crate) fn packages() -> Vec<&'static str> {
 /// What the tests' own clusters and poolers need.
 pub(crate) const FOR_FAULTS: [&str; 6] = [
     "galera-4",
-    // A node of Galera gets its data by these.
+    // A node of Galera, and a standby, get their data by these.
     "lsof",
     "rsync",
     "socat",
@@ -45,6 +45,8 @@ pub(crate) const FOR_FAULTS: [&str; 6] = [
 pub(crate) struct Servers {
     pub(crate) postgres: Server<Postgres>,
     pub(crate) mysql: Server<MariaDb>,
+    /// For those that a command starts itself.
+    place: Place,
 }
 
 pub(crate) struct Server<S> {
@@ -54,7 +56,7 @@ pub(crate) struct Server<S> {
     /// `None` for a server that the caller has chosen.
     started: Option<S>,
     /// What it was made of, if that is not Debian's.
-    pub(crate) release: Option<Release>,
+    release: Option<Release>,
 }
 
 impl Servers {
@@ -70,13 +72,15 @@ impl Servers {
             Ok(Self {
                 mysql: joined(mysql)?,
                 postgres: postgres?,
+                place: Place::new()?,
             })
         })
     }
 
     /// Tells a command of the servers.
     pub(crate) fn offer<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        self.postgres.offer(command).env(MYSQL, &self.mysql.url)
+        self.postgres.offer(command);
+        self.place.offer(command).env(MYSQL, &self.mysql.url)
     }
 }
 
@@ -97,6 +101,11 @@ impl Server<Postgres> {
             started: Some(server),
             release,
         })
+    }
+
+    pub(crate) fn speaks_only_english(&self) -> bool {
+        let release = self.release.as_ref();
+        release.is_some_and(|release| !release.is_translated())
     }
 
     /// Tells a command of the server, and what to make others of.

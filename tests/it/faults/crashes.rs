@@ -69,6 +69,20 @@ mod server_stopped_at_once_loses_nothing_that_it_acknowledged {
     }
 }
 
+/// It then ends all sessions, and starts all over by itself.
+mod server_that_loses_one_process_loses_nothing_that_it_acknowledged {
+    use super::*;
+
+    #[test]
+    fn postgres() {
+        let _turn = turn();
+        let server = Postgres::new(&[]).unwrap();
+        let day = Bank::<PgConnection>::at(&server.url())
+            .day(|progress| crashes(progress, || server.kill_one_session()));
+        day.assert_right("session's process killed (kill -9)");
+    }
+}
+
 mod server_without_a_connection_to_spare_is_told_right {
     use super::*;
 

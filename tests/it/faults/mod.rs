@@ -4,6 +4,7 @@
 //! killed. Afterwards an [`oracle`] compares what they were told with what the books say. That the
 //! oracle would see a wrong word is shown by bugs [`planted`] for it.
 
+mod careless;
 mod clusters;
 mod crashes;
 mod day;

@@ -7,11 +7,11 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel_row_lock::{with_row_lock, CommitToken, LockError, Locked, Resolution};
-use servers::Postgres;
+use servers::{Galera, Postgres};
 
 use super::day::Day;
 use super::ledger::{purses, Purse, Refusal, Teller};
-use super::oracle::Kind;
+use super::oracle::{Kind, Servers};
 use super::turn;
 use super::workload::{Bank, Deed, Desk, End, InDoubt, Manner, Progress};
 use crate::support::wire::{Cut, Rule, Wire};
@@ -178,5 +178,32 @@ mod resolving_by_transaction_id_is_wrong_after_a_crash {
         assert_named(&day(Resolution::Committed), &[Kind::WrongResolution], &[]);
         let by_token = token.resolve(&mut PgConnection::open(&server.url()).unwrap());
         assert_named(&day(by_token.unwrap()), &[], &[]);
+    }
+}
+
+/// A plain read of a row is no claim to it, at no node of a cluster.
+mod lock_left_out_loses_money_between_nodes {
+    use super::*;
+
+    #[test]
+    fn mysql() {
+        let _turn = turn();
+        let cluster = Galera::new(2).unwrap();
+        let mut bank = Bank::<MysqlConnection>::at(&cluster.nodes[0].url());
+        bank.counters = cluster.nodes.iter().map(|node| node.url()).collect();
+        bank.call = |conn, ids, _, _, work| {
+            let mut read = |id| purses::table.find(id).first::<Purse>(conn);
+            let rows = vec![read(ids[0])?, read(ids[1])?];
+            conn.transaction(|conn| work(conn, rows))
+        };
+        bank.manners = vec![Manner::Slowly];
+        let mut day = bank.day(|progress| {
+            a_while(progress);
+            let catch_up = "SET GLOBAL wsrep_sync_wait = 1";
+            cluster.nodes[0].sql(catch_up).unwrap();
+            0
+        });
+        day.servers = Servers::SeveralThatWrite;
+        assert_named(&day, &[Kind::Money, Kind::BrokenChain], &[Kind::TwoHolders]);
     }
 }

@@ -7,6 +7,7 @@
 mod cache;
 mod home;
 mod interrupt;
+mod place;
 mod ports;
 mod process;
 mod spawner;
@@ -20,4 +21,5 @@ pub use nix::sys::signal::Signal;
 pub use self::cache::cache;
 pub use self::interrupt::interrupted_by;
 pub use self::mariadb::{Galera, MariaDb};
+pub use self::place::Place;
 pub use self::postgres::{PgBouncer, Postgres};
