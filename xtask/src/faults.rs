@@ -14,7 +14,7 @@ use crate::servers::Servers;
 use crate::step::{self, cargo};
 
 /// How many laws last as long as `FAULT_SECONDS` says, and how many seconds the others take.
-const STORMS: u32 = 15;
+const STORMS: u32 = 16;
 const OTHERS: u32 = 80;
 
 /// What the table says of a fault; `tests/it/faults/day.rs` writes a line of it for each day.

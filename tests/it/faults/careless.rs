@@ -1,8 +1,6 @@
 //! Twins of the crashes and the failover: servers that acknowledge too early. What they then lose,
 //! the oracle must name.
 
-use std::time::Duration;
-
 use diesel::prelude::*;
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
@@ -11,15 +9,7 @@ use servers::{MariaDb, Postgres};
 use super::day::Day;
 use super::oracle::Kind;
 use super::turn;
-use super::workload::{Bank, Progress};
-use crate::support::wait_until;
-
-const PAUSE: Duration = Duration::from_millis(5);
-
-fn await_more(progress: &Progress) {
-    let acked = progress.acked() + 200;
-    wait_until("more is done", PAUSE, || progress.acked() >= acked);
-}
+use super::workload::Bank;
 
 fn assert_lost(day: &Day) {
     assert!(day.kinds().contains_key(&Kind::Lost), "{:?}", day.kinds());
@@ -41,7 +31,7 @@ mod killed_server_loses_what_it_had_not_written {
             server.sql(sql).unwrap();
         }
         let day = bank.day(|progress| {
-            await_more(progress);
+            progress.work_goes_on(200);
             server.kill().unwrap();
             server.start_again().unwrap();
             1
@@ -57,7 +47,7 @@ mod killed_server_loses_what_it_had_not_written {
         let careless = "SET GLOBAL innodb_flush_log_at_trx_commit = 0";
         server.sql(careless).unwrap();
         let day = bank.day(|progress| {
-            await_more(progress);
+            progress.work_goes_on(200);
             server.kill().unwrap();
             server.start_again().unwrap();
             1
@@ -80,11 +70,11 @@ mod killed_primary_loses_what_its_standby_had_not_received {
             standby.address()
         );
         let day = Bank::<PgConnection>::at(&either).day(|progress| {
-            await_more(progress);
+            progress.work_goes_on(200);
             let sender = primary.sql("SELECT pid FROM pg_stat_replication").unwrap();
             let sender = Pid::from_raw(sender.parse().unwrap());
             kill(sender, Signal::SIGSTOP).unwrap();
-            await_more(progress);
+            progress.work_goes_on(200);
             primary.kill().unwrap();
             standby.promote().unwrap();
             1

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome};
 use servers::Postgres;
 
 use super::ledger::Teller;
 use super::turn;
 use super::workload::Bank;
+use crate::support::schema::{accounts, Account};
 use crate::support::{laws, wait_until};
 
 const PAUSE: Duration = Duration::from_millis(5);
@@ -33,6 +35,21 @@ laws! {
             refused
         });
         day.assert_right("disk full");
+    }
+
+    /// SQLite may then have rolled the whole transaction back by itself.
+    [sqlite] fn full_disk_in_the_closure_is_the_first_cause_and_no_escape(db) {
+        let conn = &mut db.connect();
+        // Less than there are: SQLite takes it for as many as there are.
+        conn.batch_execute("PRAGMA max_page_count = 1").unwrap();
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+            account.owner = "x".repeat(1_000_000);
+            account.save_changes::<Account>(conn).map_err(LockError::from)
+        });
+        let error = result.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotApplied, "{error:?}");
+        assert!(error.to_string().contains("full"), "{error:?}");
+        assert_eq!(db.balance(1), 1_000);
     }
 }
 
