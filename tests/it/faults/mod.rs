@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 /// How long a storm lasts: `FAULT_SECONDS`, or a little.
 fn storm_time() -> Duration {
-    let seconds = env::var("FAULT_SECONDS").map_or(3.0, |seconds| seconds.parse().unwrap());
+    let seconds = env::var("FAULT_SECONDS").map_or(2.0, |seconds| seconds.parse().unwrap());
     Duration::from_secs_f64(seconds)
 }
 
