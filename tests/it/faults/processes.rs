@@ -13,6 +13,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel_row_lock::{CommitToken, LockError, Locked, RowLock};
 use nix::sys::signal::{kill, Signal};
+use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 use rand::Rng;
 
@@ -130,9 +131,19 @@ impl Player {
         assert_eq!(line.unwrap(), expected);
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        kill(pid, signal).unwrap();
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
+    /// Returns when all its threads have stopped.
+    fn freeze(&self) {
+        kill(self.pid(), Signal::SIGSTOP).unwrap();
+        let state = waitpid(self.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(state, WaitStatus::Stopped(self.pid(), Signal::SIGSTOP));
+    }
+
+    fn thaw(&self) {
+        kill(self.pid(), Signal::SIGCONT).unwrap();
     }
 
     /// Kills it; returns all that it has said since.
@@ -233,10 +244,10 @@ laws! {
         let bank = Bank::<Conn>::at(&db.url());
         let mut holder = Player::start("hold", Db::BACKEND, &bank, 0);
         holder.says("holds");
-        holder.signal(Signal::SIGSTOP);
+        holder.freeze();
         writeln!(holder.stdin).unwrap();
         assert!(!is_free!(db));
-        holder.signal(Signal::SIGCONT);
+        holder.thaw();
         holder.says("committed");
         wait_until("it is free", Duration::from_millis(5), || is_free!(db));
         holder.kill();
