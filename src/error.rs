@@ -112,6 +112,9 @@ pub enum LockError {
     /// The closure ended its transaction itself: `COMMIT`, `ROLLBACK`, or a statement that
     /// commits implicitly. The lock was lost with it, and what ran up to there, or after it, may
     /// be durable.
+    ///
+    /// SQLite itself rolls a transaction back at some failed statements (a full disk, an I/O error,
+    /// `OR ROLLBACK`), which from outside looks the same; the worse is assumed.
     #[error(
         "the transaction was ended inside the closure; the lock was lost and work may have escaped"
     )]

@@ -69,7 +69,7 @@ macro_rules! assert_purged {
 laws! {
     [postgres, mysql] fn commit_that_never_arrived_resolves_as_not_committed(db) {
         CommitToken::create_table(&mut db.connect()).unwrap();
-        let token = deposit_in_doubt!(db, Cut::BeforeCommit);
+        let token = deposit_in_doubt!(db, Cut::Before);
         assert_eq!(token.resolve(&mut db.connect()).unwrap(), Resolution::NotCommitted);
         assert_eq!(db.balance(1), 1_000);
     }
@@ -86,7 +86,7 @@ laws! {
         CommitToken::create_table(&mut db.connect()).unwrap();
         for _ in 0..20 {
             let before = db.balance(1);
-            let token = deposit_in_doubt!(db, Cut::BehindCommit);
+            let token = deposit_in_doubt!(db, Cut::Behind);
             let resolution = token.resolve(&mut db.connect()).unwrap();
             let applied = match db.balance(1) - before {
                 100 => Resolution::Committed,
@@ -99,7 +99,7 @@ laws! {
 
     /// Twin: without the token nothing tells the two cuts apart.
     [postgres, mysql] fn twin_the_errors_of_both_cuts_are_the_same(db) {
-        let errors = [Cut::BeforeCommit, Cut::BeforeAnswer].map(|cut| {
+        let errors = [Cut::Before, Cut::BeforeAnswer].map(|cut| {
             let wire = Wire::that_cuts(&db.server(), cut);
             let conn = &mut Conn::establish(&db.url_at(&wire.address.to_string())).unwrap();
             let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {

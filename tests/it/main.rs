@@ -13,6 +13,9 @@ mod bank;
 mod conversions;
 mod errors;
 mod escaped;
+// Once, and not again for each backend alone: they take their time.
+#[cfg(all(feature = "postgres", feature = "mysql"))]
+mod faults;
 mod first_cause;
 mod fresh;
 #[cfg(any(feature = "postgres", feature = "mysql"))]

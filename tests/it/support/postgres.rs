@@ -16,6 +16,7 @@ pub(crate) struct Db {
 }
 
 impl Db {
+    pub(crate) const BACKEND: &str = "postgres";
     const PAUSE: Duration = Duration::from_millis(5);
 
     pub(crate) fn new(law: &str) -> Self {
@@ -37,6 +38,10 @@ impl Db {
         let sign = if url.contains('?') { '&' } else { '?' };
         let name = &self.name;
         format!("{url}{sign}application_name={name}&options=-csearch_path%3D{name}%20-clock_timeout%3D40s")
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The `host:port` of the server.

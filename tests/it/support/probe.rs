@@ -10,6 +10,8 @@ use diesel::prelude::*;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use diesel::sql_types::BigInt;
 use diesel::sql_types::Integer;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use rand::seq::IndexedRandom;
 
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use super::child::Child;
@@ -35,7 +37,8 @@ macro_rules! server_probes {
     $backend:ident, session: $session:literal, timeout: $timeout:expr, cancel: $cancel:literal,
     kill: $kill:literal, unusual: $unusual:literal,
     survive: $survive:literal, touch: $touch:literal, brief: $brief:literal, slow: $slow:literal,
-    sessions: $sessions:literal, idle: $idle:literal
+    sessions: $sessions:literal, idle: $idle:literal, others: $others:literal,
+    batch: $batch:literal
 ) => {
         impl super::$backend::Db {
             /// The ids of this table whose rows nobody holds, in order.
@@ -68,6 +71,9 @@ macro_rules! server_probes {
 
             /// A statement that takes long.
             pub(crate) const SLOW_STATEMENT: &str = $slow;
+
+            /// How many messages Diesel's client sends to have a batch done.
+            pub(crate) const MESSAGES_OF_BATCH: usize = $batch;
 
             /// Makes a session the one that survives a deadlock, as far as a setting can.
             pub(crate) const SURVIVE: &str = $survive;
@@ -108,6 +114,19 @@ macro_rules! server_probes {
                 Child::play(&format!("{part}::{}", stringify!($backend)), &self.url())
             }
 
+            /// Ends one of this test's sessions, by lot; says whether there was one.
+            pub(crate) fn kill_any(&self) -> bool {
+                let conn = &mut self.connect();
+                let sessions: Vec<i32> = sql::<Integer>(&format!($others, self.name()))
+                    .load(conn)
+                    .unwrap();
+                let Some(session) = sessions.choose(&mut rand::rng()) else {
+                    return false;
+                };
+                // It may have ended by itself in this moment.
+                conn.batch_execute(&format!($kill, session)).is_ok()
+            }
+
             /// Ends the session.
             pub(crate) fn kill(&self, session: i32) {
                 self.connect()
@@ -134,7 +153,10 @@ server_probes! {
     brief: "SET statement_timeout = '200ms'",
     slow: "SELECT pg_sleep(20)",
     sessions: "SELECT count(*) FROM pg_stat_activity WHERE pid = {}",
-    idle: "SET idle_in_transaction_session_timeout = '50ms'"
+    idle: "SET idle_in_transaction_session_timeout = '50ms'",
+    others: "SELECT pid FROM pg_stat_activity \
+             WHERE application_name = '{}' AND pid <> pg_backend_pid()",
+    batch: 1
 }
 
 #[cfg(feature = "mysql")]
@@ -151,7 +173,11 @@ server_probes! {
     brief: "SET max_statement_time = 0.2",
     slow: "UPDATE accounts SET owner = sleep(20)",
     sessions: "SELECT count(*) FROM information_schema.processlist WHERE id = {}",
-    idle: "SET idle_transaction_timeout = 1"
+    idle: "SET idle_transaction_timeout = 1",
+    others: "SELECT CAST(id AS INTEGER) FROM information_schema.processlist \
+             WHERE db = '{}' AND id <> connection_id()",
+    // The server is asked first to take several statements at once.
+    batch: 2
 }
 
 impl sqlite::Db {

@@ -10,10 +10,15 @@ use std::{env, io};
 
 use anyhow::{ensure, Context, Result};
 use nix::sys::signal::Signal;
-use nix::unistd::{Uid, User};
+use nix::unistd::{Pid, Uid, User};
 use tempfile::TempDir;
 
-use crate::interrupt;
+use crate::{interrupt, place};
+
+/// A client library may leave its sockets open for the programs that this process starts. A server
+/// must not have them: a session whose client is gone would go on.
+const CLOSE_FILES: &str =
+    "for fd in /proc/self/fd/*; do fd=${fd##*/}; if ((fd > 2)); then exec {fd}>&-; fi; done; exec \"$@\"";
 
 /// The folder of a server, with all that it writes, and the account that owns it.
 pub(crate) struct Home {
@@ -24,8 +29,7 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new(account: &str) -> Result<Self> {
-        // Not what TMPDIR says: a socket's path must be short, and the account must get there.
-        let folder = tempfile::Builder::new().prefix("rl-").tempdir_in("/tmp")?;
+        let folder = place::folder()?;
         let mut account_of_server = None;
         if Uid::effective().is_root() {
             let user = User::from_name(account)?.with_context(|| format!("no user {account}"))?;
@@ -65,14 +69,9 @@ impl Home {
         end: Signal,
     ) -> Result<Command> {
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut command = match before {
-            [] => Command::new("setpriv"),
-            [first, others @ ..] => {
-                let mut command = Command::new(first);
-                command.args(others).arg("setpriv");
-                command
-            }
-        };
+        let mut command = Command::new("bash");
+        command.args(["-c", CLOSE_FILES, "bash"]);
+        command.args(before).arg("setpriv");
         if let Some(User { uid, gid, .. }) = &self.account {
             command.args([&format!("--reuid={uid}"), &format!("--regid={gid}")]);
             command.args(["--clear-groups", "--inh-caps=-all"]);
@@ -93,20 +92,15 @@ impl Home {
 
     /// Runs a command that sets something up.
     pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
-        let status = command.status().context("cannot run setpriv")?;
+        let status = command.status().context("cannot run bash")?;
         interrupt::check()?;
         ensure!(status.success(), "{command:?}: {status}\n{}", self.tail());
         Ok(())
     }
 
-    /// Whether a process works in the folder: a server's helpers do, also for a while after it.
-    pub(crate) fn is_in_use(&self) -> bool {
-        let Ok(processes) = fs::read_dir("/proc") else {
-            return false;
-        };
-        processes
-            .filter_map(|process| fs::read_link(process.ok()?.path().join("cwd")).ok())
-            .any(|folder| folder.starts_with(self.path()))
+    /// The server, and what it has started.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        place::processes(self.path())
     }
 
     /// The end of what the server has said.

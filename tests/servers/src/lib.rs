@@ -4,8 +4,10 @@
 //! They are there to be killed: a server that is killed keeps its data and its port, and is started
 //! again.
 
+mod cache;
 mod home;
 mod interrupt;
+mod place;
 mod ports;
 mod process;
 mod spawner;
@@ -16,6 +18,8 @@ pub mod postgres;
 
 pub use nix::sys::signal::Signal;
 
+pub use self::cache::cache;
 pub use self::interrupt::interrupted_by;
 pub use self::mariadb::{Galera, MariaDb};
+pub use self::place::Place;
 pub use self::postgres::{PgBouncer, Postgres};

@@ -92,13 +92,24 @@ impl Process {
         self.signal(signal)?;
         // One that was stopped sees no other signal before this.
         self.signal(Signal::SIGCONT)?;
+        if signal == Signal::SIGKILL {
+            // As when the server's machine is gone.
+            for helper in self.home.processes() {
+                // It may have ended by itself.
+                let _ = kill(helper, signal);
+            }
+        }
         self.await_end()
+    }
+
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.end_by(Signal::SIGKILL)
     }
 
     /// Until the server and all that it has started are gone.
     pub(crate) fn await_end(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE_AT_END;
-        while self.is_running() || self.home.is_in_use() {
+        while self.is_running() || !self.home.processes().is_empty() {
             let late = Instant::now() > deadline;
             ensure!(!late, "a server doesn't end\n{}", self.home.tail());
             thread::sleep(PAUSE / 4);
@@ -121,7 +132,7 @@ impl Drop for Process {
         if self.is_running() {
             if let Err(error) = self.end_by(self.end) {
                 eprintln!("a server had to be killed: {error:#}");
-                let _ = self.end_by(Signal::SIGKILL);
+                let _ = self.kill();
             }
         }
     }

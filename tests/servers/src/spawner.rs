@@ -30,5 +30,5 @@ static REQUESTS: LazyLock<Sender<(Arc<Mutex<Command>>, Reply)>> = LazyLock::new(
 pub(crate) fn spawn(command: &Arc<Mutex<Command>>) -> Result<Child> {
     let (reply, answer) = mpsc::channel();
     REQUESTS.send((Arc::clone(command), reply))?;
-    answer.recv()?.context("cannot run setpriv")
+    answer.recv()?.context("cannot run bash")
 }

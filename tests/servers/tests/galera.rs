@@ -7,7 +7,7 @@ use servers::Galera;
 fn a_killed_node_joins_again_and_has_what_it_missed() -> Result<()> {
     let mut galera = Galera::new(3)?;
     galera.nodes[0].sql("create table rounds (round int primary key)")?;
-    for round in 0..3 {
+    for round in 0..2 {
         galera.nodes[round].kill()?;
         let other = &galera.nodes[(round + 1) % 3];
         other.sql(&format!("insert into rounds values ({round})"))?;

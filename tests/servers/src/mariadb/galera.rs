@@ -1,14 +1,15 @@
 //! A Galera cluster.
 
-use std::env;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{ensure, Context, Result};
 
 use super::{install, server, MariaDb};
 use crate::home::Home;
-use crate::{ports, unpacked};
+use crate::{place, ports, unpacked};
 
 const PROVIDER: &str = "/usr/lib/galera/libgalera_smm.so";
 
@@ -37,7 +38,9 @@ impl Galera {
     /// So many nodes that are all ready.
     pub fn new(nodes: usize) -> Result<Self> {
         ensure!(Path::new(PROVIDER).exists(), "{PROVIDER} is not there");
-        let scripts = tempfile::Builder::new().prefix("rl-").tempdir_in("/tmp")?;
+        let scripts = place::folder()?;
+        // The nodes' account must get there.
+        fs::set_permissions(scripts.path(), fs::Permissions::from_mode(0o755))?;
         unpacked::unpack("mariadb-server", scripts.path())?;
 
         let ports = (0..nodes)

@@ -15,7 +15,8 @@ use crate::process::{output, Process};
 
 pub use self::galera::Galera;
 
-const END: Signal = Signal::SIGTERM;
+/// Nothing is to be kept, and a node of Galera may not heed any other while it joins.
+const END: Signal = Signal::SIGKILL;
 
 /// Before what the caller wants, which goes before these.
 const ARGUMENTS: [&str; 6] = [
@@ -61,9 +62,9 @@ impl MariaDb {
         self.port
     }
 
-    /// Kills the server with SIGKILL and waits until none of its processes is left.
+    /// Kills all processes of the server with SIGKILL, and waits until none is left.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.end_by(Signal::SIGKILL)
+        self.process.kill()
     }
 
     /// On the same data and the same port, and waits until it takes connections.

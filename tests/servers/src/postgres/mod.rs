@@ -1,5 +1,6 @@
 //! PostgreSQL.
 
+mod backup;
 mod languages;
 mod pgbouncer;
 mod programs;
@@ -12,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
 
 use self::programs::Programs;
 use self::small_disk::SmallDisk;
@@ -21,7 +23,7 @@ use crate::process::{output, Process};
 use crate::{interrupt, ports};
 
 pub use self::pgbouncer::PgBouncer;
-pub use self::programs::VARIABLE as HOME_VARIABLE;
+pub use self::programs::{debian_version, HOME_VARIABLE};
 
 /// To PostgreSQL, "fast shutdown": SIGTERM would let it wait for its clients.
 const END: Signal = Signal::SIGINT;
@@ -129,9 +131,20 @@ impl Postgres {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Kills the server with SIGKILL and waits until none of its processes is left.
+    /// Kills all processes of the server with SIGKILL, and waits until none is left.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.end_by(Signal::SIGKILL)
+        self.process.kill()
+    }
+
+    /// Kills the process of one client's session, upon which the server ends all others and starts
+    /// over by itself.
+    pub fn kill_one_session(&self) -> Result<()> {
+        let session = self.sql(
+            "select pid from pg_stat_activity \
+             where backend_type = 'client backend' and pid <> pg_backend_pid() limit 1",
+        )?;
+        ensure!(!session.is_empty(), "there is no session");
+        Ok(kill(Pid::from_raw(session.parse()?), Signal::SIGKILL)?)
     }
 
     /// An "immediate shutdown": no checkpoint, and a recovery at the next start.
@@ -172,11 +185,7 @@ impl Postgres {
     /// A standby that follows this server under that name.
     pub fn standby(&self, name: &str) -> Result<Self> {
         let home = Home::new("postgres")?;
-        let mut backup = self.programs.command(&home, None, "pg_basebackup")?;
-        backup.args(["--pgdata=data", "--wal-method=stream", "--checkpoint=fast"]);
-        backup.args(["--no-sync", "--dbname", &self.url()]);
-        backup.arg("--write-recovery-conf");
-        home.run(&mut backup).context("pg_basebackup")?;
+        backup::copy(&self.url(), self.process.home(), &home)?;
         let primary = format!(
             "primary_conninfo=host=127.0.0.1 port={} user=postgres application_name={name}",
             self.port
@@ -228,11 +237,6 @@ fn client(url: &str) -> Command {
         .args(["--tuples-only", "--no-align", "--dbname", url])
         .env("PGCONNECT_TIMEOUT", "10");
     client
-}
-
-/// Whether Debian's server is installed, of whatever version.
-pub fn is_installed() -> bool {
-    programs::debian().is_some()
 }
 
 /// Product and version of any server, such as `PostgreSQL 15.9`.

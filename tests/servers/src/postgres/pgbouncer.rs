@@ -25,7 +25,8 @@ impl PgBouncer {
     pub fn before(address: &str, mode: &str, pool_size: usize) -> Result<Self> {
         let (host, port_of_server) = address.rsplit_once(':').context("no host:port")?;
         let home = Home::new("postgres")?;
-        unpacked::unpack("pgbouncer", home.path())?;
+        let unpacked = home.path().join("unpacked");
+        unpacked::unpack("pgbouncer", &unpacked)?;
         let port = ports::free(1)?;
         let settings = home.path().join("settings");
         fs::write(
@@ -44,8 +45,7 @@ impl PgBouncer {
                  ignore_startup_parameters = extra_float_digits\n"
             ),
         )?;
-        let pooler = home.path().join("usr/sbin/pgbouncer");
-        let mut pooler = home.command(pooler, END)?;
+        let mut pooler = home.command(unpacked.join("usr/sbin/pgbouncer"), END)?;
         pooler.arg("--quiet").arg(&settings);
         let mut probe = client(&url(port));
         probe.arg("--command=select 1");
@@ -60,7 +60,7 @@ impl PgBouncer {
 
     /// Kills the pooler with SIGKILL; the server lives.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.end_by(Signal::SIGKILL)
+        self.process.kill()
     }
 
     /// What psql prints for it through the pooler.

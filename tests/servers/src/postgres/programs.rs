@@ -11,7 +11,7 @@ use super::END;
 use crate::home::Home;
 
 /// Names a folder with the `bin` and `lib` of the PostgreSQL that servers are to be made of.
-pub const VARIABLE: &str = "POSTGRES_HOME";
+pub const HOME_VARIABLE: &str = "POSTGRES_HOME";
 
 /// The programs of one version.
 #[derive(Clone)]
@@ -22,10 +22,10 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Of the version that [`VARIABLE`] names, or else of Debian's newest; without either, they are
+    /// Of the version that [`HOME_VARIABLE`] names, or else of Debian's newest; without either, they are
     /// searched for as usual.
     pub(super) fn find() -> Self {
-        match std::env::var_os(VARIABLE) {
+        match std::env::var_os(HOME_VARIABLE) {
             Some(home) if !home.is_empty() => Self::at(Path::new(&home)),
             _ => Self {
                 folder: debian().unwrap_or_default(),
@@ -60,11 +60,20 @@ impl Programs {
 
 /// Where Debian keeps the newest PostgreSQL that is installed.
 pub(super) fn debian() -> Option<PathBuf> {
+    newest().map(|(_, programs)| programs)
+}
+
+/// The major version of Debian's newest PostgreSQL that is installed.
+pub fn debian_version() -> Option<u32> {
+    newest().map(|(version, _)| version)
+}
+
+fn newest() -> Option<(u32, PathBuf)> {
     fs::read_dir("/usr/lib/postgresql")
         .ok()?
         .filter_map(|version| {
             let version = version.ok()?;
-            let number: u32 = version.file_name().to_str()?.parse().ok()?;
+            let number = version.file_name().to_str()?.parse().ok()?;
             let programs = version.path().join("bin");
             // A folder without a server is left by a package with only the client.
             programs
@@ -73,5 +82,4 @@ pub(super) fn debian() -> Option<PathBuf> {
                 .then_some((number, programs))
         })
         .max()
-        .map(|(_, programs)| programs)
 }

@@ -1,0 +1,114 @@
+//! One connection, forwarded message by message.
+//!
+//! By one thread: a socket on which another one waits is not reset when it is closed.
+
+use std::io::{Read, Result, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use socket2::SockRef;
+
+use super::framing::Framing;
+use super::{Cut, Log, Word};
+
+pub(super) fn relay(client: TcpStream, server: TcpStream, log: &Log) {
+    for stream in [&client, &server] {
+        let _ = stream.set_nodelay(true);
+    }
+    let mut connection = Connection {
+        client,
+        server,
+        log,
+        framing: None,
+        unsent: Vec::new(),
+        at_next_answer: None,
+    };
+    // What fails here has been cut by somebody else.
+    let word = connection.forward().unwrap_or(Word::Fin);
+    for stream in [&connection.client, &connection.server] {
+        let _ = match word {
+            Word::Fin => stream.shutdown(Shutdown::Both),
+            Word::Rst => SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+        };
+    }
+}
+
+struct Connection<'l> {
+    client: TcpStream,
+    server: TcpStream,
+    log: &'l Log,
+    framing: Option<Framing>,
+    /// The beginning of a message of the client.
+    unsent: Vec<u8>,
+    at_next_answer: Option<Word>,
+}
+
+impl Connection<'_> {
+    /// Says how it is to end.
+    fn forward(&mut self) -> Result<Word> {
+        let mut buffer = [0; 64 * 1024];
+        loop {
+            let (client, server) = self.wait()?;
+            if server {
+                let length = self.server.read(&mut buffer)?;
+                if let Some(word) = self.at_next_answer {
+                    return Ok(word);
+                }
+                if length == 0 {
+                    return Ok(Word::Fin);
+                }
+                self.framing.get_or_insert(Framing::Mysql);
+                self.log.server_says();
+                self.client.write_all(&buffer[..length])?;
+            }
+            if client {
+                let length = self.client.read(&mut buffer)?;
+                if length == 0 {
+                    return Ok(Word::Fin);
+                }
+                self.unsent.extend_from_slice(&buffer[..length]);
+                if let Some(word) = self.send()? {
+                    return Ok(word);
+                }
+            }
+        }
+    }
+
+    /// Which of the two can be read from.
+    fn wait(&self) -> Result<(bool, bool)> {
+        let mut both =
+            [&self.client, &self.server].map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN));
+        poll(&mut both, PollTimeout::NONE)?;
+        let [client, server] = both.map(|one| one.any().unwrap_or(true));
+        Ok((client, server))
+    }
+
+    /// Passes on what is whole of the client's messages.
+    fn send(&mut self) -> Result<Option<Word>> {
+        let framing = self
+            .framing
+            .get_or_insert(Framing::Postgres { begun: false });
+        let mut sent = 0;
+        let mut word = None;
+        while let Some(length) = framing.first(&self.unsent[sent..]) {
+            let message = &self.unsent[sent..sent + length];
+            let cut = self.log.client_says(message);
+            word = cut.map(|(_, word)| word);
+            match cut {
+                Some((Cut::Before, _)) => break,
+                Some((Cut::BeforeAnswer, word)) => self.at_next_answer = Some(word),
+                _ => {}
+            }
+            sent += length;
+            if let Some((Cut::Behind, _)) = cut {
+                break;
+            }
+            word = None;
+        }
+        self.server.write_all(&self.unsent[..sent])?;
+        self.unsent.drain(..sent);
+        Ok(word)
+    }
+}
