@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome};
 use servers::Postgres;
 
-use super::ledger::Teller;
+use super::ledger::{Refusal, Teller};
 use super::turn;
 use super::workload::Bank;
 use crate::support::calls::nothing;
@@ -28,7 +28,7 @@ laws! {
             conn.batch_execute(&format!("PRAGMA max_page_count = {pages}"))?;
             match conn.locked(ids, token, again, work) {
                 // The law below; that nothing escaped is seen from the books.
-                Err(LockError::Escaped { source: Some(source) }) => Err(LockError::Database(source)),
+                Err(Refusal::Lock(LockError::Escaped { .. })) => Err(Refusal::Own),
                 ended => ended,
             }
         };
