@@ -39,6 +39,9 @@ use crate::select::save::Savable;
 
 type Jobs<M> = Box<dyn Job<M>>;
 
+/// A caller's turn, and its own job, if it came with one.
+type OwnTurn<'q, M> = (Turn<'q, RowKey, Jobs<M>>, Option<Jobs<M>>);
+
 /// A queue before a pool, for the rows of one model. See the [module](self).
 ///
 /// It is cheap to clone, and all clones are the same queue. `S`, `W` and `H` are the options of the
@@ -114,11 +117,7 @@ where
     }
 
     /// Stands in line for a row; `None` if somebody has done the job.
-    fn line_up<K>(
-        &self,
-        id: &K,
-        job: Option<Jobs<M>>,
-    ) -> Result<Option<(Turn<'_, RowKey, Jobs<M>>, Option<Jobs<M>>)>, LockError>
+    fn line_up<K>(&self, id: &K, job: Option<Jobs<M>>) -> Result<Option<OwnTurn<'_, M>>, LockError>
     where
         K: Clone + Eq + std::hash::Hash + Send + Sync + 'static,
     {

@@ -9,27 +9,26 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, Retry, RowLock};
-use nix::sys::signal::Signal;
 
 use crate::support::calls::{assert_error, nothing};
 use crate::support::child::{self, parts};
+use crate::support::laws;
 use crate::support::schema::{accounts, Account};
-use crate::support::{laws, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 const BRIEF: Duration = Duration::from_millis(30);
 
 laws! {
     [postgres, mysql] fn frozen_holder_frees_the_row_in_time_and_never_commits(db) {
-        let mut holder = db.play("holds::limited_holder");
+        let mut holder = db.play("holds::limited_holder", &[]);
         assert_eq!(holder.hear(), "locked");
         let since = Instant::now();
-        holder.signal(Signal::SIGSTOP);
+        holder.freeze();
         with_row_lock(&mut db.connect(), accounts::table.find(1), nothing).unwrap();
         let waited = since.elapsed();
         assert!(waited < SECOND + Duration::from_millis(500), "waited {waited:?}");
 
-        holder.signal(Signal::SIGCONT);
+        holder.thaw();
         holder.nudge();
         let result = holder.hear();
         assert!(result.contains("HoldExpired"), "{result}");
@@ -38,14 +37,14 @@ laws! {
 
     /// Twin: nothing else would free the row.
     [postgres, mysql] fn twin_frozen_holder_without_a_limit_keeps_the_row_and_commits(db) {
-        let mut holder = db.play("holds::unlimited_holder");
+        let mut holder = db.play("holds::unlimited_holder", &[]);
         assert_eq!(holder.hear(), "locked");
-        holder.signal(Signal::SIGSTOP);
+        holder.freeze();
         let patient = RowLock::for_update().timeout(2 * SECOND);
         let waiter = patient.with(&mut db.connect(), accounts::table.find(1), nothing);
         assert!(matches!(waiter, Err(LockError::Timeout { .. })), "{waiter:?}");
 
-        holder.signal(Signal::SIGCONT);
+        holder.thaw();
         holder.nudge();
         assert_eq!(holder.hear(), "Ok(())");
         assert_eq!(db.balance(1), 1_001);
@@ -190,14 +189,6 @@ laws! {
         assert_eq!(lock.with(conn, row, limits).unwrap(), limit("0"));
         assert_eq!(lock.no_wait().with(conn, row, limits).unwrap(), limit("7s"));
         assert_eq!(lock.timeout(2 * SECOND).with(conn, row, limits).unwrap(), limit("9s"));
-    }
-
-    [postgres, mysql] fn row_of_a_killed_holder_is_free_at_once(db) {
-        let mut holder = db.play("holds::unlimited_holder");
-        assert_eq!(holder.hear(), "locked");
-        holder.signal(Signal::SIGKILL);
-        wait_until("the row is free", Duration::from_millis(5), || db.free("accounts") == [1, 2, 3, 4]);
-        assert_eq!(db.balance(1), 1_000);
     }
 }
 

@@ -3,10 +3,14 @@
 //! The part is an ignored test of this same binary. Both sides speak in lines.
 
 use std::env;
-use std::io::{stdin, BufRead, BufReader, Lines, Write};
-use std::process::{ChildStdout, Command, Stdio};
+use std::io::{stdin, stdout, BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{kill, Signal};
+use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
 const URL: &str = "PART_URL";
@@ -15,28 +19,38 @@ const MARK: &str = "[part] ";
 
 pub(crate) struct Child {
     process: std::process::Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Receiver<String>,
 }
 
 impl Child {
-    /// Starts the ignored test of this name.
-    pub(crate) fn play(part: &str, url: &str) -> Self {
+    /// Starts the ignored test of this name, with some more in its environment.
+    pub(crate) fn play(part: &str, url: &str, told: &[(&str, String)]) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
             .args(["--ignored", "--exact", "--nocapture", part])
             .env(URL, url)
+            .envs(told.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        // Always read, so that it never waits for us to.
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if let Some((_, line)) = line.split_once(MARK) {
+                    let _ = sender.send(line.to_owned());
+                }
+            }
+        });
         Self { process, lines }
     }
 
     /// The next thing that the child says.
-    pub(crate) fn hear(&mut self) -> String {
+    pub(crate) fn hear(&self) -> String {
         self.lines
-            .find_map(|line| Some(line.unwrap().split_once(MARK)?.1.to_owned()))
-            .expect("the child ended without a word")
+            .recv_timeout(Duration::from_secs(20))
+            .expect("the child ended, or sleeps, without a word")
     }
 
     /// Wakes the child from [`listen`].
@@ -44,9 +58,26 @@ impl Child {
         writeln!(self.process.stdin.as_mut().unwrap()).unwrap();
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.process.id()).unwrap();
-        kill(Pid::from_raw(pid), signal).unwrap();
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.process.id()).unwrap())
+    }
+
+    /// Returns when all its threads have stopped.
+    pub(crate) fn freeze(&self) {
+        kill(self.pid(), Signal::SIGSTOP).unwrap();
+        let state = waitpid(self.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(state, WaitStatus::Stopped(self.pid(), Signal::SIGSTOP));
+    }
+
+    pub(crate) fn thaw(&self) {
+        kill(self.pid(), Signal::SIGCONT).unwrap();
+    }
+
+    /// Kills it; returns all that it has said since.
+    pub(crate) fn kill(mut self) -> Vec<String> {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.lines.iter().collect()
     }
 }
 
@@ -91,12 +122,15 @@ pub(crate) fn url() -> Option<String> {
     env::var(URL).ok()
 }
 
+/// In the child: what else it was told.
+pub(crate) fn told<T: std::str::FromStr<Err: std::fmt::Debug>>(name: &str) -> T {
+    env::var(name).unwrap().parse().unwrap()
+}
+
 /// In the child.
 pub(crate) fn say(what: impl std::fmt::Display) {
-    #[allow(clippy::print_stdout)]
-    {
-        println!("{MARK}{what}");
-    }
+    // At once, and whatever the test harness does with what tests print.
+    writeln!(stdout().lock(), "{MARK}{what}").unwrap();
 }
 
 /// In the child: waits for [`Child::nudge`].

@@ -10,7 +10,6 @@ pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
 pub(crate) mod calls;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) mod child;
 pub(crate) mod example;
 pub(crate) mod probe;
@@ -59,6 +58,16 @@ macro_rules! shared_methods {
                 .select(accounts::balance)
                 .first(&mut self.connect())
                 .unwrap()
+        }
+
+        /// Starts a process that plays a part on this database.
+        pub(crate) fn play(
+            &self,
+            part: &str,
+            told: &[(&str, String)],
+        ) -> crate::support::child::Child {
+            let part = format!("{part}::{}", Self::BACKEND);
+            crate::support::child::Child::play(&part, &self.url(), told)
         }
 
         pub(crate) fn wait_for_waiters(&self, number: i64) {

@@ -13,8 +13,6 @@ use diesel::sql_types::Integer;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use rand::seq::IndexedRandom;
 
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-use super::child::Child;
 use super::sqlite;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use super::wait_until;
@@ -107,11 +105,6 @@ macro_rules! server_probes {
                         .unwrap()
                         == 0
                 });
-            }
-
-            /// Starts a process that plays a part on this database.
-            pub(crate) fn play(&self, part: &str) -> Child {
-                Child::play(&format!("{part}::{}", stringify!($backend)), &self.url())
             }
 
             /// Ends one of this test's sessions, by lot; says whether there was one.
