@@ -13,6 +13,7 @@ use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, Retry, RowLock};
 
 use crate::support::calls::assert_error;
+use crate::support::child::{parts, say};
 use crate::support::schema::{accounts, Account, Seat};
 use crate::support::{laws, wait_until};
 
@@ -320,6 +321,14 @@ laws! {
         assert_eq!(db.balance(1), 1_070);
     }
 
+    [postgres, mysql, sqlite] fn two_processes_lose_nothing_of_each_other(db) {
+        let processes = [(); 2].map(|()| db.play("queue::depositors", &[]));
+        for process in &processes {
+            assert_eq!(process.hear(), "done");
+        }
+        assert_eq!(db.balance(1), 1_200);
+    }
+
     [postgres, mysql, sqlite] fn panic_of_an_own_transaction_strands_nobody(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 2));
         for _ in 0..3 {
@@ -344,6 +353,29 @@ laws! {
         let lost = answers.iter().filter(|answer| matches!(answer, Err(LockError::ConnectionLost { .. }))).count();
         assert!(lost >= 1, "{answers:?}");
         assert_eq!(db.balance(1), 1_000 + i64::try_from(6 - lost).unwrap());
+    }
+}
+
+parts! {
+    /// A hundred deposits, by four threads.
+    [postgres, mysql, sqlite] fn depositors(url) {
+        let queue = RowQueue::<Conn, Account>::builder()
+            .lock(RowLock::for_update().timeout(Duration::from_secs(20)))
+            .build(pool(url, 4));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..25 {
+                        let deposit = |account: &mut Account| {
+                            account.balance += 1;
+                            Ok::<_, LockError>(())
+                        };
+                        queue.update(1, deposit).unwrap();
+                    }
+                });
+            }
+        });
+        say("done");
     }
 }
 
