@@ -61,6 +61,7 @@
 //! | try again after a deadlock | [`RowLock::retry`] |
 //! | let nobody wait for a frozen holder | [`RowLock::hold_at_most`] |
 //! | go through PgBouncer in transaction mode | [`LockConnection::pooler_safe`] |
+//! | change a row that many want at once | [`queue::RowQueue`] |
 //! | find out what became of a commit in doubt | [`RowLock::commit_token`], [`CommitToken::resolve`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
