@@ -9,7 +9,7 @@ diesel::table! {
     }
 }
 
-#[derive(Debug, Queryable, Selectable, Identifiable, AsChangeset)]
+#[derive(Debug, Clone, Queryable, Selectable, Identifiable, AsChangeset)]
 struct Account {
     id: i32,
     owner: String,
