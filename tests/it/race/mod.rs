@@ -1,4 +1,7 @@
-//! The race prover, and what it proves of this crate.
+//! The race prover and the schedules, and what they prove of this crate.
 
+mod hermitage;
+mod isolation;
+mod orders;
 mod prover;
 mod schedule;
