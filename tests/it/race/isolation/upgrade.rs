@@ -6,7 +6,7 @@
 
 use diesel::prelude::*;
 use diesel::result::Error::RollbackTransaction;
-use diesel_row_lock::race::{Schedule, Steps};
+use diesel_row_lock::race::{RaceError, Schedule, Steps};
 use diesel_row_lock::{LockError, Locked, RowLock};
 
 use crate::race::orders::{locks, reset};
@@ -22,16 +22,13 @@ laws! {
     [postgres] fn sharer_has_the_row_before_who_only_waits(db) {
         let played = Schedule::new()
             .setup(reset!())
-            .session("ada", session!(|conn, steps| locks!(conn, RowLock::for_share()), true))
-            .session("grace", session!(|conn, steps| locks!(conn, RowLock::for_update()), true))
-            .session("barbara", session!(
-                |conn, steps| {
-                    locks!(conn, RowLock::for_share())?;
-                    steps.next("update");
-                    locks!(conn, RowLock::for_update())
-                },
-                true
-            ))
+            .session("ada", session(true, |conn, _| locks!(conn, RowLock::for_share())))
+            .session("grace", session(true, |conn, _| locks!(conn, RowLock::for_update())))
+            .session("barbara", session(true, |conn, steps| {
+                locks!(conn, RowLock::for_share())?;
+                steps.next("update");
+                locks!(conn, RowLock::for_update())
+            }))
             .play(
                 || Ok(db.connect()),
                 &["ada lock", "grace lock", "barbara lock", "barbara update", "ada end", "barbara end", "grace end"],
@@ -47,23 +44,17 @@ laws! {
         for rolls_back in [true, false] {
             let played = Schedule::new()
                 .setup(reset!())
-                .session("ada", session!(
-                    |conn, steps| {
-                        locks!(conn, RowLock::for_key_share())?;
-                        steps.next("update");
-                        change(conn)
-                    },
-                        rolls_back
-                ))
-                .session("grace", session!(|conn, steps| locks!(conn, RowLock::for_update()), true))
-                .session("barbara", session!(
-                    |conn, steps| {
-                        locks!(conn, RowLock::for_key_share())?;
-                        steps.next("update");
-                        locks!(conn, RowLock::for_no_key_update())
-                    },
-                        true
-                ))
+                .session("ada", session(rolls_back, |conn, steps| {
+                    locks!(conn, RowLock::for_key_share())?;
+                    steps.next("update");
+                    change(conn)
+                }))
+                .session("grace", session(true, |conn, _| locks!(conn, RowLock::for_update())))
+                .session("barbara", session(true, |conn, steps| {
+                    locks!(conn, RowLock::for_key_share())?;
+                    steps.next("update");
+                    locks!(conn, RowLock::for_no_key_update())
+                }))
                 .play(
                     || Ok(db.connect()),
                     &[
@@ -85,16 +76,13 @@ laws! {
         for rolls_back in [true, false] {
             let played = Schedule::new()
                 .setup(reset!())
-                .session("ada", session!(|conn, steps| locks!(conn, RowLock::for_key_share()), true))
-                .session("grace", session!(|conn, steps| locks!(conn, RowLock::for_update()), true))
-                .session("barbara", session!(
-                    |conn, steps| {
-                        locks!(conn, RowLock::for_key_share())?;
-                        steps.next("delete");
-                        delete(conn)
-                    },
-                        rolls_back
-                ))
+                .session("ada", session(true, |conn, _| locks!(conn, RowLock::for_key_share())))
+                .session("grace", session(true, |conn, _| locks!(conn, RowLock::for_update())))
+                .session("barbara", session(rolls_back, |conn, steps| {
+                    locks!(conn, RowLock::for_key_share())?;
+                    steps.next("delete");
+                    delete(conn)
+                }))
                 .play(
                     || Ok(db.connect()),
                     &["ada lock", "grace lock", "barbara lock", "barbara delete", "ada end", "barbara end"],
@@ -115,9 +103,9 @@ laws! {
         let schedule = |waits: fn(&mut Conn) -> Result<i64, LockError>| {
             Schedule::new()
                 .setup(reset!())
-                .session("ada", session!(|conn, steps| locks!(conn, RowLock::for_share()), true))
-                .session("grace", session!(|conn, steps| waits(conn), true))
-                .session("barbara", session!(|conn, steps| waits(conn), true))
+                .session("ada", session(true, |conn, _| locks!(conn, RowLock::for_share())))
+                .session("grace", session(true, move |conn, _| waits(conn)))
+                .session("barbara", session(true, move |conn, _| waits(conn)))
         };
         for waits in [|conn: &mut Conn| locks!(conn, RowLock::for_update()), change, delete] {
             let order = ["ada lock", "grace lock", "barbara lock", "ada end", "grace end", "barbara end"];
@@ -128,7 +116,7 @@ laws! {
             // Barbara does not overtake Grace.
             let order = ["ada lock", "grace lock", "barbara lock", "ada end", "barbara end", "grace end"];
             let overtakes = schedule(waits).play(|| Ok(db.connect()), &order);
-            assert!(overtakes.is_err(), "{overtakes:?}");
+            assert!(matches!(overtakes, Err(RaceError::OutOfTurn { .. })), "{overtakes:?}");
         }
     }
 }
@@ -144,30 +132,29 @@ fn delete(conn: &mut PgConnection) -> Result<i64, LockError> {
     Ok(row.returning(accounts::balance).get_result(conn)?)
 }
 
-/// A session in a transaction of Diesel's: `lock`, the steps of `$work`, and `end`, where it is rolled
+/// A session in a transaction of Diesel's: `lock`, the steps of `work`, and `end`, where it is rolled
 /// back or committed. Returns whether it was rolled back.
-macro_rules! session {
-    (|$conn:ident, $steps:ident| $work:expr, $rolls_back:expr) => {
-        move |conn: &mut Conn, $steps: &Steps| {
-            let ended = conn.transaction(|$conn| {
-                $steps.next("lock");
-                let work: Result<i64, LockError> = (|| $work)();
-                work?;
-                $steps.next("end");
-                if $rolls_back {
-                    Err(LockError::Database(RollbackTransaction))
-                } else {
-                    Ok(false)
-                }
-            });
-            match ended {
-                Err(LockError::Database(RollbackTransaction)) => Ok(true),
-                ended => ended,
+fn session(
+    rolls_back: bool,
+    work: impl Fn(&mut PgConnection, &Steps) -> Result<i64, LockError>,
+) -> impl Fn(&mut PgConnection, &Steps) -> Result<bool, LockError> {
+    move |conn, steps| {
+        let ended = conn.transaction(|conn| {
+            steps.next("lock");
+            work(conn, steps)?;
+            steps.next("end");
+            if rolls_back {
+                Err(LockError::Database(RollbackTransaction))
+            } else {
+                Ok(false)
             }
+        });
+        match ended {
+            Err(LockError::Database(RollbackTransaction)) => Ok(true),
+            ended => ended,
         }
-    };
+    }
 }
-use session;
 
 macro_rules! assert_all {
     ($played:ident, $ended:expr) => {
