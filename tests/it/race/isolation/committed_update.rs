@@ -68,6 +68,23 @@ laws! {
         }
     }
 
+    /// What its owner is promised: nobody deletes the row, which by now is another version than the
+    /// one that was found.
+    [postgres] fn lock_of_the_key_keeps_out_a_delete_of_the_updated_row(db) {
+        let played = schedule!("read committed", false, accounts::balance.eq(5), RowLock::for_key_share())
+            .session("barbara", |conn, steps| {
+                steps.next("delete");
+                diesel::delete(accounts::table.find(1)).execute(conn)
+            })
+            .play(
+                || Ok(db.connect()),
+                &["gate shut", "grace lock", "ada update", "ada commit", "gate open", "barbara delete", "grace commit"],
+            )
+            .unwrap();
+        assert!(played.waited("barbara delete"), "{played}");
+        assert_eq!((played.ended("grace"), played.ended("barbara")), (Ok("(1, 1000)"), Ok("1")), "{played}");
+    }
+
     /// lock-committed-keyupdate: a change of the key conflicts with the lock of it. At READ COMMITTED
     /// the waiter goes on with the row as it is now; above, it fails.
     [postgres] fn lock_of_the_key_follows_a_change_of_the_key_at_read_committed(db) {
@@ -92,7 +109,8 @@ laws! {
     [postgres] fn update_of_the_key_waits_for_the_lock_of_the_key(db) {
         let order = ["gate shut", "grace lock", "gate open", "ada update", "grace commit", "ada commit"];
         for level in ["read committed", "repeatable read", "serializable"] {
-            let played = play!(db, level, false, order, accounts::id.eq(11), RowLock::for_key_share());
+            let schedule = schedule!(level, false, accounts::id.eq(11), RowLock::for_key_share());
+            let played = schedule.play(|| Ok(db.connect()), &order).unwrap();
             assert!(played.waited("ada update"), "{level}: {played}");
             assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("1"), Ok("(1, 1000)")), "{level}: {played}");
         }
@@ -117,7 +135,8 @@ laws! {
 macro_rules! assert_ended {
     ($db:ident, $level:literal, $order:expr, $change:expr, $lock:expr, $ended:expr) => {
         for looks in [false, true] {
-            let played = play!($db, $level, looks, $order, $change, $lock);
+            let schedule = schedule!($level, looks, $change, $lock);
+            let played = schedule.play(|| Ok($db.connect()), &$order).unwrap();
             assert_eq!(played.ended("ada"), Ok("1"), "{played}");
             assert_eq!(played.ended("grace"), $ended, "{played}");
             assert!(!played.waited("ada update"), "{played}");
@@ -127,8 +146,8 @@ macro_rules! assert_ended {
 use assert_ended;
 
 /// Ada updates her account by `$change`, and Grace locks it by `$lock` at the isolation level.
-macro_rules! play {
-    ($db:ident, $level:expr, $looks:expr, $order:expr, $change:expr, $lock:expr) => {
+macro_rules! schedule {
+    ($level:expr, $looks:expr, $change:expr, $lock:expr) => {
         Schedule::new()
             .setup(reset!())
             .session("gate", gate)
@@ -156,8 +175,6 @@ macro_rules! play {
                 });
                 or_step(locked, steps, "commit")
             })
-            .play(|| Ok($db.connect()), &$order)
-            .unwrap()
     };
 }
-use play;
+use schedule;
