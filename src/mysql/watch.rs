@@ -1,6 +1,5 @@
 //! Who waits for whom on MySQL and MariaDB.
 
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -51,18 +50,21 @@ impl Watch for Mysql {
     }
 }
 
-/// The sessions that hold the row lock which this one waits for.
+/// The sessions that hold the row lock which this one waits for; none as long as that can't be told.
 ///
-/// The server renews the list only when nobody has read it for 100 ms, so those who ask take turns.
+/// The server renews the list only when nobody has read it for 100 ms, so those who ask take turns, by
+/// a lock of the server's: they may be in different processes.
 fn row_blockers<C>(watcher: &mut C, session: i64) -> QueryResult<Vec<i64>>
 where
     C: LoadConnection<Backend = Mysql>,
 {
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = "SELECT CAST(COALESCE(GET_LOCK('diesel_row_lock.watch', 5), 0) AS SIGNED)";
+    if sql::<BigInt>(turn).get_result::<i64>(watcher)? == 0 {
+        return Ok(Vec::new());
+    }
     thread::sleep(Duration::from_millis(110));
     // The conditional comments of `clause.rs`: the waits are in a table of another name on MySQL.
-    sql::<BigInt>(&format!(
+    let blockers = sql::<BigInt>(&format!(
         "SELECT CAST(b.trx_mysql_thread_id AS SIGNED) FROM information_schema.innodb_trx r \
          /*M! JOIN information_schema.innodb_lock_waits w ON w.requesting_trx_id = r.trx_id */ \
          /*!80001 JOIN performance_schema.data_lock_waits w \
@@ -71,7 +73,10 @@ where
            ON b.trx_id = /*M! w.blocking_trx_id */ /*!80001 w.blocking_engine_transaction_id */ \
          WHERE r.trx_mysql_thread_id = {session}"
     ))
-    .load(watcher)
+    .load(watcher);
+    let next = "SELECT CAST(RELEASE_LOCK('diesel_row_lock.watch') AS SIGNED)";
+    sql::<BigInt>(next).execute(watcher)?;
+    blockers
 }
 
 /// `Waiting for table metadata lock` and its like; `User lock` is `GET_LOCK`.

@@ -1,5 +1,8 @@
-//! The race prover, and what it proves of this crate.
+//! The race prover and the schedules, and what they prove of this crate.
 
 mod bank;
+mod hermitage;
+mod isolation;
+mod orders;
 mod prover;
 mod schedule;

@@ -1,0 +1,89 @@
+//! G-single, the read skew. Ada adds up two accounts while Grace moves 100 from one to the other.
+
+use diesel::prelude::*;
+use diesel_row_lock::race::Schedule;
+use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked};
+
+use crate::race::orders::reset;
+use crate::support::laws;
+use crate::support::schema::{accounts, Account};
+
+const IN_BETWEEN: [&str; 3] = ["ada one", "grace move", "ada two"];
+
+laws! {
+    [postgres] fn read_skew_appears_without_the_lock(db) {
+        let played = audit!(|conn, steps| conn.transaction(|conn| two_looks!(conn, steps)));
+        let played = played.play(|| Ok(db.connect()), &IN_BETWEEN).unwrap();
+        assert_eq!(played.ended("ada"), Ok("2100"), "{played}");
+    }
+
+    /// MariaDB and SQLite show a transaction that only looks one state of the bank.
+    [mysql, sqlite] fn read_skew_does_not_appear_to_who_only_looks(db) {
+        let played = audit!(|conn, steps| conn.transaction(|conn| two_looks!(conn, steps)));
+        let played = played.play(|| Ok(db.connect()), &IN_BETWEEN).unwrap();
+        assert_eq!(played.ended("ada"), Ok("2000"), "{played}");
+    }
+
+    /// So does the lock of one of them: a look and a lock are of two states, on MariaDB too.
+    [postgres, mysql] fn read_skew_appears_when_one_of_the_rows_is_locked(db) {
+        let played = audit!(|conn, steps| conn.transaction(|conn| {
+            steps.next("one");
+            let one: Account = accounts::table.find(1).first(conn)?;
+            steps.next("two");
+            with_row_lock(conn, accounts::table.find(2), |_, two: Locked<Account>| {
+                Ok::<_, LockError>(one.balance + two.balance)
+            })
+        }));
+        let played = played.play(|| Ok(db.connect()), &IN_BETWEEN).unwrap();
+        assert_eq!(played.ended("ada"), Ok("2100"), "{played}");
+    }
+
+    [postgres, mysql, sqlite] fn read_skew_vanishes_when_both_rows_are_locked(db) {
+        let schedule = audit!(|conn, steps| {
+            steps.next("one");
+            with_row_locks(conn, [1, 2], |_, [one, two]: [Locked<Account>; 2]| {
+                steps.next("two");
+                Ok::<_, LockError>(one.balance + two.balance)
+            })
+        });
+        let played = schedule.play(|| Ok(db.connect()), &["ada one", "grace move", "ada two"]).unwrap();
+        assert!(played.waited("grace move"), "{played}");
+        assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("2000"), Ok("()")), "{played}");
+        assert_eq!((db.balance(1), db.balance(2)), (900, 1_100));
+
+        let played = schedule.play(|| Ok(db.connect()), &["grace move", "ada one", "ada two"]).unwrap();
+        assert_eq!(played.ended("ada"), Ok("2000"), "{played}");
+    }
+}
+
+macro_rules! two_looks {
+    ($conn:ident, $steps:ident) => {{
+        $steps.next("one");
+        let one: Account = accounts::table.find(1).first($conn)?;
+        $steps.next("two");
+        let two: Account = accounts::table.find(2).first($conn)?;
+        Ok::<_, LockError>(one.balance + two.balance)
+    }};
+}
+use two_looks;
+
+/// Ada's session, and Grace's, who moves the money without any lock.
+macro_rules! audit {
+    (|$conn:ident, $steps:ident| $ada:expr) => {
+        Schedule::new()
+            .setup(reset!())
+            .session("ada", |$conn: &mut Conn, $steps| $ada)
+            .session("grace", |conn, steps| {
+                steps.next("move");
+                conn.transaction(|conn| {
+                    for (id, amount) in [(1, -100), (2, 100)] {
+                        diesel::update(accounts::table.find(id))
+                            .set(accounts::balance.eq(accounts::balance + amount))
+                            .execute(conn)?;
+                    }
+                    QueryResult::Ok(())
+                })
+            })
+    };
+}
+use audit;
