@@ -114,8 +114,8 @@ impl RowLock<ForShare> {
 }
 
 impl RowLock<ForKeyShare> {
-    /// `FOR KEY SHARE`: others may change the row, but not delete it nor change its key. Only
-    /// PostgreSQL.
+    /// `FOR KEY SHARE`: others may change the row, but not delete it nor change its key. So of the model
+    /// only the key is sure; the rest is what was committed when the statement began. Only PostgreSQL.
     pub const fn for_key_share() -> Self {
         Self::new()
     }
