@@ -7,6 +7,8 @@
 //!
 //! The two strategies take turns, one call each, so that both see the same machine; each
 //! measurement counts the time of its own calls only. The ratio of the medians is printed last.
+//! In the same way a call through a `RowQueue` that nobody else uses is compared with one without it,
+//! both with a connection from the same pool.
 
 // A program: its report goes to the terminal.
 #![allow(clippy::print_stdout)]
@@ -14,7 +16,10 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Bencher, Criterion};
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error as PoolError, Pool};
+use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::{with_row_lock, Locked};
 
 diesel::table! {
@@ -44,10 +49,46 @@ macro_rules! strategies {
             })
         }
 
-        pub(crate) fn compare(name: &str, conn: &mut $conn, criterion: &mut Criterion) {
-            let by_hand = |conn: &mut $conn| by_hand(conn).map(drop);
-            let locked = |conn: &mut $conn| locked(conn).map(drop);
-            crate::compare(name, conn, criterion, by_hand, locked);
+        type Line = (Pool<ConnectionManager<$conn>>, RowQueue<$conn, Account>);
+
+        fn without_queue((pool, _): &mut Line) -> QueryResult<usize> {
+            let conn = &mut pool.get().expect("a connection");
+            let row = accounts::table.find(1);
+            with_row_lock(&mut **conn, row, |conn, account: Locked<'_, Account>| {
+                deposit!(conn, account)
+            })
+        }
+
+        fn queued((_, queue): &mut Line) -> QueryResult<usize> {
+            queue.with_row_lock(1, |conn, account| deposit!(conn, account))
+        }
+
+        pub(crate) fn compare(
+            name: &str,
+            conn: &mut $conn,
+            (url, setup): (&str, &'static str),
+            criterion: &mut Criterion,
+        ) {
+            crate::compare(
+                name,
+                conn,
+                criterion,
+                ("by_hand", |conn| by_hand(conn).map(drop)),
+                ("with_row_lock", |conn| locked(conn).map(drop)),
+            );
+            let pool = Pool::builder()
+                .max_size(1)
+                .test_on_check_out(false)
+                .connection_customizer(Box::new(Setup(setup)))
+                .build(ConnectionManager::new(url))
+                .expect("a pool");
+            crate::compare(
+                &format!("{name}_pool"),
+                &mut (pool.clone(), RowQueue::new(pool)),
+                criterion,
+                ("with_row_lock", |line| without_queue(line).map(drop)),
+                ("queue", |line| queued(line).map(drop)),
+            );
         }
     };
 }
@@ -95,41 +136,52 @@ mod sqlite {
     });
 }
 
+/// What a new connection of a pool begins with.
+#[derive(Debug)]
+struct Setup(&'static str);
+
+impl<C: SimpleConnection> CustomizeConnection<C, PoolError> for Setup {
+    fn on_acquire(&self, conn: &mut C) -> Result<(), PoolError> {
+        conn.batch_execute(self.0).map_err(PoolError::QueryError)
+    }
+}
+
 type Strategy<C> = fn(&mut C) -> QueryResult<()>;
+type Named<C> = (&'static str, Strategy<C>);
 
 fn compare<C>(
     name: &str,
     conn: &mut C,
     criterion: &mut Criterion,
-    by_hand: Strategy<C>,
-    locked: Strategy<C>,
+    (first_name, first): Named<C>,
+    (second_name, second): Named<C>,
 ) {
     let mut group = criterion.benchmark_group(name);
     group.measurement_time(Duration::from_secs(8));
-    let mut by_hand_times = Vec::new();
-    let mut locked_times = Vec::new();
-    group.bench_function("by_hand", |bencher| {
+    let mut first_times = Vec::new();
+    let mut second_times = Vec::new();
+    group.bench_function(first_name, |bencher| {
         take_turns(
             bencher,
             conn,
-            (by_hand, &mut by_hand_times),
-            (locked, &mut locked_times),
+            (first, &mut first_times),
+            (second, &mut second_times),
         );
     });
-    group.bench_function("with_row_lock", |bencher| {
+    group.bench_function(second_name, |bencher| {
         take_turns(
             bencher,
             conn,
-            (locked, &mut locked_times),
-            (by_hand, &mut by_hand_times),
+            (second, &mut second_times),
+            (first, &mut first_times),
         );
     });
     group.finish();
     // Nothing was measured where a filter on the command line left the group out.
-    if let (Some(by_hand), Some(locked)) = (median(&mut by_hand_times), median(&mut locked_times)) {
+    if let (Some(first), Some(second)) = (median(&mut first_times), median(&mut second_times)) {
         println!(
-            "{name}: by hand {by_hand:?}, with_row_lock {locked:?}, ratio {:.3}\n",
-            locked.as_secs_f64() / by_hand.as_secs_f64()
+            "{name}: {first_name} {first:?}, {second_name} {second:?}, ratio {:.3}\n",
+            second.as_secs_f64() / first.as_secs_f64()
         );
     }
 }
@@ -169,27 +221,28 @@ const TABLE: &str = "
 ";
 
 fn main() {
-    use diesel::connection::SimpleConnection;
     let mut criterion = Criterion::default().configure_from_args();
 
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("bench.db").display().to_string();
     let mut conn = SqliteConnection::establish(&file).expect("SQLite");
-    conn.batch_execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+    let setup = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL";
+    conn.batch_execute(setup)
         .and_then(|()| conn.batch_execute(TABLE))
         .expect("the table");
-    sqlite::compare("sqlite", &mut conn, &mut criterion);
+    sqlite::compare("sqlite", &mut conn, (&file, setup), &mut criterion);
 
     #[cfg(feature = "postgres")]
     if let Ok(url) = std::env::var("PG_URL") {
         let mut conn = PgConnection::establish(&url).expect("PG_URL");
+        let setup = "SET search_path = row_lock_bench";
         conn.batch_execute(
-            "DROP SCHEMA IF EXISTS row_lock_bench CASCADE; CREATE SCHEMA row_lock_bench; \
-             SET search_path = row_lock_bench",
+            "DROP SCHEMA IF EXISTS row_lock_bench CASCADE; CREATE SCHEMA row_lock_bench",
         )
+        .and_then(|()| conn.batch_execute(setup))
         .and_then(|()| conn.batch_execute(TABLE))
         .expect("the table");
-        postgres::compare("postgres", &mut conn, &mut criterion);
+        postgres::compare("postgres", &mut conn, (&url, setup), &mut criterion);
         conn.batch_execute("DROP SCHEMA row_lock_bench CASCADE")
             .expect("cleaned up");
     }
@@ -197,13 +250,14 @@ fn main() {
     #[cfg(feature = "mysql")]
     if let Ok(url) = std::env::var("MYSQL_URL") {
         let mut conn = MysqlConnection::establish(&url).expect("MYSQL_URL");
+        let setup = "USE row_lock_bench";
         conn.batch_execute(
-            "DROP DATABASE IF EXISTS row_lock_bench; CREATE DATABASE row_lock_bench; \
-             USE row_lock_bench",
+            "DROP DATABASE IF EXISTS row_lock_bench; CREATE DATABASE row_lock_bench",
         )
+        .and_then(|()| conn.batch_execute(setup))
         .and_then(|()| conn.batch_execute(TABLE))
         .expect("the table");
-        mysql::compare("mysql", &mut conn, &mut criterion);
+        mysql::compare("mysql", &mut conn, (&url, setup), &mut criterion);
         conn.batch_execute("DROP DATABASE row_lock_bench")
             .expect("cleaned up");
     }

@@ -10,12 +10,14 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::fmt::{self, Debug};
+use std::hash::Hash;
 use std::panic::resume_unwind;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use diesel::query_dsl::methods::LoadQuery;
+use diesel::query_builder::AsQuery;
+use diesel::query_dsl::methods::{FindDsl, LoadQuery};
 use diesel::query_source::Table;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection, R2D2Connection};
 
@@ -31,8 +33,7 @@ use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::hold::{LockHold, Unlimited};
 use crate::locked::Locked;
-use crate::row_lock::RowLock;
-use crate::select::by_key::SelectByKeys;
+use crate::row_lock::{QueryByKey, RowLock};
 use crate::select::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect};
 use crate::select::key::{KeyValue, KeyedBy};
 use crate::select::save::Savable;
@@ -75,7 +76,7 @@ where
     }
 }
 
-impl<C, M, S, W, H> fmt::Debug for RowQueue<C, M, S, W, H>
+impl<C, M, S, W, H> Debug for RowQueue<C, M, S, W, H>
 where
     C: R2D2Connection + 'static,
 {
@@ -119,7 +120,7 @@ where
     /// Stands in line for a row; `None` if somebody has done the job.
     fn line_up<K>(&self, id: &K, job: Option<Jobs<M>>) -> Result<Option<OwnTurn<'_, M>>, LockError>
     where
-        K: Clone + Eq + std::hash::Hash + Send + Sync + 'static,
+        K: Clone + Eq + Hash + Send + Sync + 'static,
     {
         let begin = Instant::now();
         let longest = self.shared.bounds.longest_wait;
@@ -162,11 +163,11 @@ where
     ///
     /// The caller has a transaction of its own, and `f` runs on the caller's thread.
     ///
-    /// Executes the SQL of [`RowLock::with_many`] for one key.
+    /// Executes the SQL of [`RowLock::with`] for `table.find(id)`.
     ///
     /// # Errors
     ///
-    /// Those of [`RowLock::with_many`], and
+    /// Those of [`RowLock::with`], and
     ///
     /// - [`QueueTimeout`](LockError::QueueTimeout): the caller's turn did not come in time;
     /// - [`QueueFull`](LockError::QueueFull): the line was as long as it may be;
@@ -175,12 +176,12 @@ where
     /// # Panics
     ///
     /// Only if `f` does.
-    pub fn with_row_lock<K, Kind, R, E, F>(&self, id: K, f: F) -> Result<R, E>
+    pub fn with_row_lock<K, R, E, F>(&self, id: K, f: F) -> Result<R, E>
     where
         M: KeyedBy<K>,
-        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, EveryTable>:
-            LoadQuery<'q, C, M>,
+        K: Clone + Eq + Hash + Debug + Send + Sync + 'static,
+        M::Table: FindDsl<K, Output: AsQuery>,
+        for<'q> LockingSelect<QueryByKey<M, K>, S, W, EveryTable>: LoadQuery<'q, C, M>,
         F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
         E: From<LockError>,
     {
@@ -189,10 +190,10 @@ where
         };
         let mut conn = self.connection()?;
         let mut held = None;
-        let result = self.shared.lock.with_many(&mut *conn, [id], |conn, rows| {
+        let result = self.shared.lock.with_key(&mut *conn, &id, |conn, row| {
             turn.acquired(0);
             held = Some(Instant::now());
-            f(conn, the_one(rows))
+            f(conn, row)
         });
         // The connection first: the next one may want it.
         drop(conn);
@@ -208,7 +209,7 @@ where
     /// `COMMIT` of the transaction that its change was part of. If `f` returns `Err` or panics, its
     /// change is taken back, and its alone.
     ///
-    /// Executes the SQL of [`RowLock::with_many`] for one key, and if any change counts,
+    /// Executes the SQL of [`RowLock::with`] for `table.find(id)`, and if any change counts,
     /// `UPDATE … SET … WHERE pk = …` with the columns of the model's `AsChangeset`.
     ///
     /// # Errors
@@ -225,8 +226,8 @@ where
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, EveryTable>:
-            LoadQuery<'q, C, M>,
+        M::Table: FindDsl<K, Output: AsQuery>,
+        for<'q> LockingSelect<QueryByKey<M, K>, S, W, EveryTable>: LoadQuery<'q, C, M>,
         F: FnOnce(&mut M) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<LockError> + Send + 'static,
@@ -249,8 +250,8 @@ where
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, EveryTable>:
-            LoadQuery<'q, C, M>,
+        M::Table: FindDsl<K, Output: AsQuery>,
+        for<'q> LockingSelect<QueryByKey<M, K>, S, W, EveryTable>: LoadQuery<'q, C, M>,
         F: FnMut(&mut M) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<LockError> + Send + 'static,
@@ -262,8 +263,8 @@ where
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, EveryTable>:
-            LoadQuery<'q, C, M>,
+        M::Table: FindDsl<K, Output: AsQuery>,
+        for<'q> LockingSelect<QueryByKey<M, K>, S, W, EveryTable>: LoadQuery<'q, C, M>,
         F: Change<M, R, E> + 'static,
         R: Send + 'static,
         E: From<LockError> + Send + 'static,
@@ -287,8 +288,8 @@ where
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, EveryTable>:
-            LoadQuery<'q, C, M>,
+        M::Table: FindDsl<K, Output: AsQuery>,
+        for<'q> LockingSelect<QueryByKey<M, K>, S, W, EveryTable>: LoadQuery<'q, C, M>,
     {
         let bounds = &self.shared.bounds;
         let mut batch = Batch::new(job);
@@ -297,13 +298,12 @@ where
             let mut conn = self.connection()?;
             self.shared
                 .lock
-                .with_many(&mut *conn, [id.clone()], |conn, rows| {
+                .with_key(&mut *conn, id, |conn, row: Locked<'_, M>| {
                     if held.is_none() {
                         held = Some(Instant::now());
                         batch.add(turn.acquired(bounds.largest_batch.saturating_sub(1)));
                     }
-                    let row = the_one::<M>(rows).into_inner();
-                    let (changed, late) = batch.change(row, bounds.longest_batch);
+                    let (changed, late) = batch.change(row.into_inner(), bounds.longest_batch);
                     turn.put_back(late);
                     if let Some(row) = changed {
                         row.save(id, conn)?;
@@ -335,14 +335,6 @@ where
         if let Some(since) = since {
             self.shared.counter.held(since.elapsed());
         }
-    }
-}
-
-/// `with_many` returns as many rows as keys, or an error.
-fn the_one<M>(mut rows: Vec<Locked<'_, M>>) -> Locked<'_, M> {
-    match rows.pop() {
-        Some(row) => row,
-        None => unreachable!("one key gave no row"),
     }
 }
 

@@ -228,7 +228,8 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T, Unlimited> {
     /// the server ends the session and the rows are free; and whoever has held the lock for longer
     /// than this does not commit ([`LockError::HoldExpired`](crate::LockError::HoldExpired)).
     ///
-    /// The time runs from when the lock is had. The server counts how long the transaction idles:
+    /// The time runs from when the lock is had; it is meant to be long for a closure, since the server
+    /// also ends a session that pauses so long anywhere else in the transaction. The server counts how long the transaction idles:
     /// `SET LOCAL idle_in_transaction_session_timeout` on PostgreSQL (rounded up to a millisecond),
     /// `idle_transaction_timeout` on MariaDB (to a second), in the round trip of the `BEGIN`. A
     /// closure that goes on sending statements is refused only at its end; but on PostgreSQL 17 and

@@ -6,8 +6,10 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Duration;
 
+use diesel::associations::HasTable;
+use diesel::dsl::Find;
 use diesel::query_builder::AsQuery;
-use diesel::query_dsl::methods::LoadQuery;
+use diesel::query_dsl::methods::{FindDsl, LoadQuery};
 use diesel::query_source::Table;
 use diesel::result::QueryResult;
 use diesel::RunQueryDsl;
@@ -22,6 +24,9 @@ use crate::select::by_key::SelectByKeys;
 use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Wait};
 use crate::select::key::{KeyValue, KeyedBy};
 use crate::transaction::{run, Request};
+
+/// The query for the row of a model with a key.
+pub(crate) type QueryByKey<M, K> = <Find<<M as HasTable>::Table, K> as AsQuery>::Query;
 
 impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// Locks the row of `query`, hands it to `f` as it is now, and commits when `f` returns `Ok`.
@@ -227,6 +232,39 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
                 in_order_of(&keys, rows)
             },
             |conn, rows| f(conn, rows.into_iter().map(Locked::new).collect()),
+        )
+    }
+
+    /// As [`with`](Self::with), for the row of a model whose key is known.
+    pub(crate) fn with_key<C, M, K, R, E, F>(self, conn: &mut C, key: &K, f: F) -> Result<R, E>
+    where
+        C: LockConnection,
+        S: LockStrength<C::Backend>,
+        W: LockWait<C::Backend>,
+        T: LockTables<C::Backend>,
+        H: LockHold<C::Backend>,
+        M: KeyedBy<K>,
+        K: Clone + Eq + Debug,
+        M::Table: FindDsl<K, Output: AsQuery>,
+        for<'q> LockingSelect<QueryByKey<M, K>, S, W, T>: LoadQuery<'q, C, M>,
+        F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
+        E: From<LockError>,
+    {
+        let select = self.select(M::table().find(key.clone()).as_query());
+        run(
+            conn,
+            self.request(),
+            |conn| match self.acquired::<C, M>(select.get_result(conn)) {
+                Ok(row) if row.key() == *key => Ok(row),
+                Ok(row) => Err(LockError::WrongRow {
+                    key: format!("{:?}", row.key()),
+                }),
+                Err(LockError::NotFound { .. }) => Err(LockError::NotFound {
+                    key: Some(format!("{key:?}")),
+                }),
+                Err(error) => Err(error),
+            },
+            |conn, row| f(conn, Locked::new(row)),
         )
     }
 

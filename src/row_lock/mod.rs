@@ -11,6 +11,7 @@ use diesel::query_dsl::methods::{FindDsl, LoadQuery};
 use diesel::query_source::Table;
 
 pub use self::builder::RowLock;
+pub(crate) use self::calls::QueryByKey;
 pub use self::retrying::{ByTrait, Decide, RetryingRowLock};
 use crate::connection::LockConnection;
 use crate::error::LockError;

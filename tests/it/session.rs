@@ -3,7 +3,7 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -114,7 +114,19 @@ laws! {
             assert!(matches!(missing, Err(LockError::NotFound { .. })), "{missing:?}");
             refuse!(conn, limited);
             panic_in!(conn, limited);
-            let late = lock!(conn, 1, RowLock::for_update().hold_at_most(Duration::ZERO));
+            let brief = Duration::from_millis(300);
+            let late = RowLock::for_update().hold_at_most(brief).with(
+                conn,
+                accounts::table.find(1),
+                |conn, _: Locked<Account>| {
+                    // Without a pause, so that the server has no reason to end the session.
+                    let end = Instant::now() + brief;
+                    while Instant::now() < end {
+                        conn.batch_execute("UPDATE accounts SET owner = 'busy' WHERE id = 1")?;
+                    }
+                    Ok::<_, LockError>(())
+                },
+            );
             assert!(matches!(late, Err(LockError::HoldExpired { .. })), "{late:?}");
         });
     }
