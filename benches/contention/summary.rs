@@ -13,6 +13,14 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
+    pub(crate) fn exactly(value: f64) -> Self {
+        Self {
+            median: value,
+            least: value,
+            most: value,
+        }
+    }
+
     /// `None` of nothing.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
@@ -44,7 +52,7 @@ pub(crate) fn short(number: f64) -> String {
         size if size >= 1_000.0 => thousands(number),
         size if size >= 100.0 => format!("{number:.0}"),
         size if size >= 10.0 => format!("{number:.1}"),
-        size if size == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         _ => format!("{number:.2}"),
     }
 }

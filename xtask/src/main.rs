@@ -1,9 +1,12 @@
 //! The project's commands: `cargo xtask help` lists them.
 
+mod bench;
 mod ci;
 mod count;
 mod interrupt;
 mod packages;
+mod page;
+mod peers;
 mod report;
 mod servers;
 mod step;
@@ -42,6 +45,20 @@ enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Measure what locks cost under contention, on PostgreSQL, MariaDB and SQLite
+    ///
+    /// Writes target/contention/report.html and others; benches/README.md says how to read it.
+    Bench {
+        /// In some minutes instead of an hour
+        #[arg(long)]
+        quick: bool,
+        /// Other libraries, too, which are installed for it
+        #[arg(long)]
+        peers: bool,
+        /// Measure this instead, on all three; `--help` lists it
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Run the tests, then formatting, lints, docs, benches and packaging
     Ci {
         /// Leave out the tests
@@ -70,14 +87,16 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         if !matches!(cli.command, Command::Servers { .. }) {
             needed.extend(packages::LIBRARIES);
         }
-        if !matches!(cli.command, Command::Ci { no_test: true }) {
-            needed.extend(servers::packages());
+        needed.extend(servers::packages());
+        if matches!(cli.command, Command::Ci { .. }) {
+            needed.push(page::BROWSER);
         }
         packages::ensure(&needed)?;
     }
     let clean = match &cli.command {
         Command::Test { args } => test::run(args)?,
         Command::Servers { command } => return servers::hold(command),
+        Command::Bench { quick, peers, args } => bench::run(*quick, *peers, args)?,
         Command::Ci { no_test } => ci::run(!no_test)?,
     };
     Ok(if clean {

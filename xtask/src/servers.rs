@@ -35,7 +35,7 @@ pub(crate) struct Servers {
 pub(crate) struct Server<S> {
     /// With the version.
     pub(crate) name: String,
-    url: String,
+    pub(crate) url: String,
     /// `None` for a server that the caller has chosen.
     started: Option<S>,
 }

@@ -6,7 +6,7 @@ use plotters::style::RGBColor;
 use super::plots::{bars, colour, lines, Axes, Line};
 use super::{network, table, title};
 use crate::measured::{Cell, Results, Series};
-use crate::summary::{of_cell, short, Summary};
+use crate::summary::{of_cell, short, Figure, Summary};
 use crate::workload::Workload;
 
 const STYLE: &str = include_str!("page.css");
@@ -95,7 +95,7 @@ fn section(results: &Results, group: &[&Cell]) -> Result<String> {
 }
 
 fn over_threads(results: &Results, group: &[&Cell]) -> Result<Vec<String>> {
-    let over_threads = |of: fn(&Summary<'_>) -> f64| -> Vec<Line> {
+    let over_threads = |of: fn(&Summary<'_>) -> Figure| -> Vec<Line> {
         let line = |name: String| {
             let point = |cell: &&Cell| {
                 let summaries = of_cell(results, cell);
@@ -111,18 +111,16 @@ fn over_threads(results: &Results, group: &[&Cell]) -> Result<Vec<String>> {
         x: "threads",
         y,
         x_label: |threads| format!("{threads:.0}"),
+        x_base: 2.0,
     };
     let mut plots = vec![
         figure(
             "Throughput: more is better",
-            &lines(
-                &axes("deposits/s"),
-                &over_threads(|one| one.throughput.median),
-            )?,
+            &lines(&axes("deposits/s"), &over_threads(|one| one.throughput))?,
         ),
         figure(
             "p99 of the latency: less is better",
-            &lines(&axes("ms"), &over_threads(|one| one.p99.median))?,
+            &lines(&axes("ms"), &over_threads(|one| one.p99))?,
         ),
     ];
     if let Some(most) = group.iter().max_by_key(|cell| cell.threads) {
@@ -162,7 +160,7 @@ fn distribution(results: &Results, cell: &Cell) -> Result<String> {
             .distribution
             .iter()
             .filter(|(percentile, _)| *percentile < 100.0)
-            .map(|(percentile, time)| (1.0 / (1.0 - percentile / 100.0), *time))
+            .map(|(percentile, time)| (1.0 / (1.0 - percentile / 100.0), Figure::exactly(*time)))
             .collect(),
     };
     let known = results.of(cell).filter(|one| !one.distribution.is_empty());
@@ -170,6 +168,7 @@ fn distribution(results: &Results, cell: &Cell) -> Result<String> {
         x: "so many of a hundred are faster",
         y: "ms",
         x_label: |x| short(100.0 - 100.0 / x),
+        x_base: 10.0,
     };
     let plot = lines(&axes, &known.map(line).collect::<Vec<_>>())?;
     let caption = format!("Latency of {} threads: less is better", cell.threads);

@@ -6,15 +6,15 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use crate::strategy::{Strategy, BY_HAND};
-use crate::summary::short;
+use crate::summary::{short, Figure};
 
 const SIZE: (u32, u32) = (460, 320);
-const FONT: (&str, u32) = ("sans-serif", 15);
+const FONT: (&str, u32) = ("sans-serif", 17);
 
 /// A named line of points.
 pub(super) struct Line {
     pub(super) name: String,
-    pub(super) points: Vec<(f64, f64)>,
+    pub(super) points: Vec<(f64, Figure)>,
 }
 
 /// What the axes are.
@@ -22,6 +22,8 @@ pub(super) struct Axes<'a> {
     pub(super) x: &'a str,
     pub(super) y: &'a str,
     pub(super) x_label: fn(&f64) -> String,
+    /// What the steps of the x axis are powers of.
+    pub(super) x_base: f64,
 }
 
 /// The same colour for the same strategy in every plot. Peers have what is left.
@@ -59,14 +61,18 @@ pub(super) fn colour(name: &str) -> RGBColor {
 pub(super) fn lines(axes: &Axes<'_>, lines: &[Line]) -> Result<String> {
     let points = || lines.iter().flat_map(|line| line.points.iter().copied());
     let (left, right) = range(points().map(|(x, _)| x), 1.1);
-    let (low, high) = range(points().map(|(_, y)| y), 1.4);
+    let ends = points().flat_map(|(_, y)| [y.least, y.most]);
+    let (low, high) = range(ends, 1.4);
     drawn(|area| {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .margin_right(18)
             .x_label_area_size(42)
-            .y_label_area_size(62)
-            .build_cartesian_2d((left..right).log_scale(), (low..high).log_scale())
+            .y_label_area_size(72)
+            .build_cartesian_2d(
+                (left..right).log_scale().base(axes.x_base),
+                (low..high).log_scale(),
+            )
             .map_err(reason)?;
         chart
             .configure_mesh()
@@ -77,15 +83,22 @@ pub(super) fn lines(axes: &Axes<'_>, lines: &[Line]) -> Result<String> {
             .y_desc(axes.y)
             .x_label_formatter(&axes.x_label)
             .y_label_formatter(&|y| short(*y))
-            .y_labels(6)
+            .x_max_light_lines(1)
+            .y_labels(10)
             .draw()
             .map_err(reason)?;
         for line in lines {
             // What others are compared with stands out.
             let width = if line.name == BY_HAND { 3 } else { 2 };
             let style = colour(&line.name).stroke_width(width);
-            let series = LineSeries::new(line.points.iter().copied(), style).point_size(3);
+            let medians = line.points.iter().map(|(x, y)| (*x, y.median));
+            let series = LineSeries::new(medians, style).point_size(3);
             chart.draw_series(series).map_err(reason)?;
+            let spreads = line.points.iter().map(|(x, y)| {
+                let faint = colour(&line.name).mix(0.4).stroke_width(4);
+                PathElement::new([(*x, y.least), (*x, y.most)], faint)
+            });
+            chart.draw_series(spreads).map_err(reason)?;
         }
         Ok(())
     })
