@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: the contention benchmark on all databases.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::peers;
 use crate::servers::Servers;
@@ -22,6 +23,9 @@ const BUILD: [&str; 5] = [
     "--features",
     "postgres,mysql",
 ];
+
+const BEGIN: &str = "<!-- figures -->";
+const END: &str = "<!-- end of figures -->";
 
 /// What is measured on one database, in one process.
 struct Part {
@@ -48,7 +52,7 @@ pub(crate) fn run(quick: bool, with_peers: bool, arguments: &[String]) -> Result
     };
     let mut clean = true;
     let mut results = Vec::new();
-    for part in parts(&servers) {
+    for part in parts(&servers, quick) {
         let folder = format!("{OUT}/{}", part.name);
         let mut command = cargo(BUILD);
         command.args(["--", "--database-url", &part.url, "--out", &folder]);
@@ -71,13 +75,16 @@ pub(crate) fn run(quick: bool, with_peers: bool, arguments: &[String]) -> Result
     Ok(clean)
 }
 
-fn parts(servers: &Servers) -> [Part; 4] {
+fn parts(servers: &Servers, quick: bool) -> [Part; 4] {
     let (postgres, mysql) = (servers.postgres.url.clone(), servers.mysql.url.clone());
     [
         Part {
             name: "postgres",
             url: postgres.clone(),
-            arguments: "--threads=1,16,64 --workloads=hot,cold,uniform,jobs",
+            arguments: match quick {
+                true => "--threads=1,16,64 --workloads=hot,cold,jobs",
+                false => "--threads=1,16,64 --workloads=hot,cold,jobs,uniform,zipf",
+            },
             with_peers: true,
         },
         Part {
@@ -113,6 +120,18 @@ fn everywhere(servers: &Servers, command: &mut std::process::Command) {
     for url in [&servers.postgres.url, &servers.mysql.url, "sqlite"] {
         command.args(["--database-url", url]);
     }
+}
+
+/// Replaces the figures in the README by those of the last run.
+pub(crate) fn into_readme() -> Result<bool> {
+    let root = step::root();
+    let readme = root.join("benches/README.md");
+    let text = fs::read_to_string(&readme)?;
+    let (before, rest) = text.split_once(BEGIN).context("no place for figures")?;
+    let (_, after) = rest.split_once(END).context("no end of the figures")?;
+    let figures = fs::read_to_string(root.join(OUT).join("report.md"))?;
+    fs::write(readme, format!("{before}{BEGIN}\n{figures}{END}{after}"))?;
+    Ok(true)
 }
 
 /// A second of each strategy on each database: for its check of the balances, not for its figures.

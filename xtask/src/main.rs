@@ -55,6 +55,9 @@ enum Command {
         /// Other libraries, too, which are installed for it
         #[arg(long)]
         peers: bool,
+        /// Put the tables into benches/README.md
+        #[arg(long)]
+        into_readme: bool,
         /// Measure this instead, on all three; `--help` lists it
         #[arg(last = true)]
         args: Vec<String>,
@@ -96,7 +99,12 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let clean = match &cli.command {
         Command::Test { args } => test::run(args)?,
         Command::Servers { command } => return servers::hold(command),
-        Command::Bench { quick, peers, args } => bench::run(*quick, *peers, args)?,
+        Command::Bench {
+            quick,
+            peers,
+            into_readme,
+            args,
+        } => bench::run(*quick, *peers, args)? && (!into_readme || bench::into_readme()?),
         Command::Ci { no_test } => ci::run(!no_test)?,
     };
     Ok(if clean {

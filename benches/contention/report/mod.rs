@@ -32,6 +32,38 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The cells that belong together, in the order of the measurements.
+fn groups(results: &Results, same: fn(&Cell, &Cell) -> bool) -> Vec<Vec<&Cell>> {
+    let mut groups: Vec<Vec<&Cell>> = Vec::new();
+    for cell in results.cells() {
+        match groups.iter_mut().find(|group| same(group[0], cell)) {
+            Some(group) => group.push(cell),
+            None => groups.push(vec![cell]),
+        }
+    }
+    groups
+}
+
+fn differ_by_threads_only(one: &Cell, other: &Cell) -> bool {
+    one.delay_ms.total_cmp(&other.delay_ms).is_eq() && differ_by_threads_and_network(one, other)
+}
+
+fn differ_by_threads_and_network(one: &Cell, other: &Cell) -> bool {
+    (&one.database, one.workload, one.pool) == (&other.database, other.workload, other.pool)
+        && one.hold_ms.total_cmp(&other.hold_ms).is_eq()
+}
+
+/// The names of all strategies in these cells.
+fn strategies<'a>(results: &'a Results, cells: &[&'a Cell]) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    for series in cells.iter().flat_map(|cell| results.of(cell)) {
+        if !names.contains(&series.strategy.as_str()) {
+            names.push(&series.strategy);
+        }
+    }
+    names
+}
+
 /// The heading of a cell.
 fn title(cell: &Cell) -> String {
     let threads = match cell.threads {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use plotters::style::RGBColor;
 
 use super::plots::{bars, colour, lines, Axes, Line};
-use super::{network, table, title};
+use super::{differ_by_threads_only, groups, network, strategies, table, title};
 use crate::measured::{Cell, Results, Series};
 use crate::summary::{of_cell, short, Figure, Summary};
 use crate::workload::Workload;
@@ -13,7 +13,7 @@ const STYLE: &str = include_str!("page.css");
 
 pub(super) fn text(results: &Results) -> Result<String> {
     let mut body = String::new();
-    for group in groups(results) {
+    for group in groups(results, differ_by_threads_only) {
         body += &section(results, &group)?;
     }
     body += "<h2>All figures</h2>\n<p>Medians of the repeats, with the least and the most.</p>\n";
@@ -50,24 +50,6 @@ pub(super) fn text(results: &Results) -> Result<String> {
     ))
 }
 
-/// The cells that differ by the number of threads only.
-fn groups(results: &Results) -> Vec<Vec<&Cell>> {
-    let mut groups: Vec<Vec<&Cell>> = Vec::new();
-    for cell in results.cells() {
-        let same = |other: &Cell| {
-            other.database == cell.database
-                && other.workload == cell.workload
-                && (other.delay_ms, other.hold_ms) == (cell.delay_ms, cell.hold_ms)
-                && other.pool == cell.pool
-        };
-        match groups.iter_mut().find(|group| same(group[0])) {
-            Some(group) => group.push(cell),
-            None => groups.push(vec![cell]),
-        }
-    }
-    groups
-}
-
 fn section(results: &Results, group: &[&Cell]) -> Result<String> {
     let first = group[0];
     let mut heading = format!(
@@ -84,8 +66,8 @@ fn section(results: &Results, group: &[&Cell]) -> Result<String> {
     } else {
         over_threads(results, group)?
     };
-    let names = names(results, group);
-    let legend = names.iter().map(|name| entry(name)).collect::<String>();
+    let names = strategies(results, group);
+    let legend = names.into_iter().map(entry).collect::<String>();
     Ok(format!(
         "<section>\n<h2>{}</h2>\n<p class=\"legend\">{legend}</p>\n<div class=\"plots\">\n{}</div>\n\
          </section>\n",
@@ -96,16 +78,18 @@ fn section(results: &Results, group: &[&Cell]) -> Result<String> {
 
 fn over_threads(results: &Results, group: &[&Cell]) -> Result<Vec<String>> {
     let over_threads = |of: fn(&Summary<'_>) -> Figure| -> Vec<Line> {
-        let line = |name: String| {
+        let line = |name: &str| {
             let point = |cell: &&Cell| {
                 let summaries = of_cell(results, cell);
                 let one = summaries.iter().find(|one| one.series.strategy == name)?;
                 Some((cell.threads as f64, of(one)))
             };
-            let points = group.iter().filter_map(point).collect();
-            Line { name, points }
+            Line {
+                name: name.to_owned(),
+                points: group.iter().filter_map(point).collect(),
+            }
         };
-        names(results, group).into_iter().map(line).collect()
+        strategies(results, group).into_iter().map(line).collect()
     };
     let axes = |y| Axes {
         x: "threads",
@@ -173,18 +157,6 @@ fn distribution(results: &Results, cell: &Cell) -> Result<String> {
     let plot = lines(&axes, &known.map(line).collect::<Vec<_>>())?;
     let caption = format!("Latency of {} threads: less is better", cell.threads);
     Ok(figure(&caption, &plot))
-}
-
-fn names(results: &Results, group: &[&Cell]) -> Vec<String> {
-    let mut names = Vec::new();
-    for cell in group {
-        for series in results.of(cell) {
-            if !names.contains(&series.strategy) {
-                names.push(series.strategy.clone());
-            }
-        }
-    }
-    names
 }
 
 fn entry(name: &str) -> String {

@@ -5,7 +5,7 @@ use anyhow::{anyhow, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::strategy::{Strategy, BY_HAND};
+use crate::strategy::BY_HAND;
 use crate::summary::{short, Figure};
 
 const SIZE: (u32, u32) = (460, 320);
@@ -26,35 +26,26 @@ pub(super) struct Axes<'a> {
     pub(super) x_base: f64,
 }
 
-/// The same colour for the same strategy in every plot. Peers have what is left.
+/// The same colour for the same name in every plot, told apart by those who don't see all colours,
+/// too (after Okabe and Ito, and Tol). Peers other than the project's have the last one.
 pub(super) fn colour(name: &str) -> RGBColor {
-    /// Told apart by those who don't see all colours, too (after Okabe and Ito, and Tol).
-    const COLOURS: [RGBColor; 8] = [
-        RGBColor(0x99, 0x99, 0x99),
-        RGBColor(0x00, 0x00, 0x00),
-        RGBColor(0x00, 0x72, 0xb2),
-        RGBColor(0xcc, 0x79, 0xa7),
-        RGBColor(0xe6, 0x9f, 0x00),
-        RGBColor(0xd5, 0x5e, 0x00),
-        RGBColor(0x00, 0x9e, 0x73),
-        RGBColor(0x56, 0xb4, 0xe9),
-    ];
-    const OTHERS: [RGBColor; 6] = [
-        RGBColor(0x66, 0x66, 0x00),
-        RGBColor(0x88, 0x22, 0x55),
-        RGBColor(0x44, 0xaa, 0x99),
-        RGBColor(0x33, 0x22, 0x88),
-        RGBColor(0xaa, 0x44, 0x99),
-        RGBColor(0x99, 0x66, 0x33),
-    ];
-    use clap::ValueEnum;
-    let strategies = Strategy::value_variants().iter().zip(COLOURS);
-    let own = strategies
-        .filter(|(strategy, _)| strategy.name() == name)
-        .map(|(_, colour)| colour)
-        .next();
-    let place = name.bytes().map(usize::from).sum::<usize>() % OTHERS.len();
-    own.unwrap_or(OTHERS[place])
+    match name {
+        "diesel" => RGBColor(0x00, 0x00, 0x00),
+        "with_row_lock" => RGBColor(0x00, 0x72, 0xb2),
+        "no_wait + retry" => RGBColor(0xcc, 0x79, 0xa7),
+        "queue.with_row_lock" => RGBColor(0xe6, 0x9f, 0x00),
+        "queue.update" => RGBColor(0xd5, 0x5e, 0x00),
+        "single UPDATE" => RGBColor(0x00, 0x9e, 0x73),
+        "skip_locked" => RGBColor(0x56, 0xb4, 0xe9),
+        "sqlx" => RGBColor(0x66, 0x66, 0x00),
+        "SeaORM" => RGBColor(0x44, 0xaa, 0x99),
+        "pgbench" => RGBColor(0x99, 0x66, 0x33),
+        "Django" => RGBColor(0x11, 0x77, 0x33),
+        "SQLAlchemy" => RGBColor(0x88, 0x22, 0x55),
+        "Rails" => RGBColor(0xbb, 0x00, 0x22),
+        "none" => RGBColor(0x99, 0x99, 0x99),
+        _ => RGBColor(0x33, 0x22, 0x88),
+    }
 }
 
 /// Lines over two axes with powers of ten (and of what `x_label` names).
