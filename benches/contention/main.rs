@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says whether no deposit was lost where none may be.
+/// Says whether no deposit was lost where none may be, and some were where they must be.
 fn run(options: &Options) -> Result<bool> {
     let mut results = Results::new(Machine::here());
     for file in &options.merge {
@@ -66,5 +66,9 @@ fn run(options: &Options) -> Result<bool> {
     for loss in &losses {
         println!("LOST: {loss}");
     }
-    Ok(losses.is_empty())
+    let missing = results.missing_losses();
+    for loss in &missing {
+        println!("NOT LOST: {loss}");
+    }
+    Ok(losses.is_empty() && missing.is_empty())
 }

@@ -149,6 +149,23 @@ impl Results {
     }
 }
 
+impl Results {
+    /// Where many wanted one row without a lock and nothing was lost: then the check has seen nothing.
+    pub(crate) fn missing_losses(&self) -> Vec<String> {
+        let must = self.series.iter().filter(|one| {
+            one.strategy == UNLOCKED && one.cell.workload == Workload::Hot && one.cell.threads >= 4
+        });
+        must.filter(|series| series.runs.iter().all(|run| run.lost == 0))
+            .map(|series| {
+                format!(
+                    "{} threads lost nothing on {} without a lock, so this run proves nothing",
+                    series.cell.threads, series.cell.database
+                )
+            })
+            .collect()
+    }
+}
+
 /// Durations, in a histogram of tenths of microseconds with three digits.
 #[derive(Clone)]
 pub(crate) struct Times(Histogram<u64>);
