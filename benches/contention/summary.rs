@@ -53,6 +53,7 @@ pub(crate) fn short(number: f64) -> String {
         size if size >= 100.0 => format!("{number:.0}"),
         size if size >= 10.0 => format!("{number:.1}"),
         0.0 => "0".to_owned(),
+        size if size.is_nan() => "–".to_owned(),
         _ => format!("{number:.2}"),
     }
 }
@@ -103,10 +104,19 @@ pub(crate) fn of_cell<'a>(results: &'a Results, cell: &'a Cell) -> Vec<Summary<'
             Some(Summary {
                 series,
                 throughput: Figure::of(series.runs.iter().map(|run| run.throughput))?,
-                p99: Figure::of(series.runs.iter().map(|run| run.total.p99))?,
+                p99: Figure::of(series.runs.iter().map(p99).filter(|time| time.is_finite()))
+                    .unwrap_or(Figure::exactly(f64::NAN)),
                 throughput_ratio: ratio(series, |run| run.throughput),
-                p99_ratio: ratio(series, |run| run.total.p99),
+                p99_ratio: ratio(series, p99),
             })
         })
         .collect()
+}
+
+/// Not a number of a run in which nobody's turn came.
+fn p99(run: &Run) -> f64 {
+    match run.total.p99 {
+        0.0 => f64::NAN,
+        time => time,
+    }
 }

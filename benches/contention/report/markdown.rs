@@ -1,6 +1,6 @@
 //! The tables for a README: a column for each number of threads and each network.
 
-use super::{differ_by_threads_and_network, groups, strategies};
+use super::{differ_by_threads_and_network, groups, round_trip, strategies};
 use crate::measured::{Cell, Results};
 use crate::summary::{of_cell, short, Figure, Summary};
 
@@ -47,7 +47,7 @@ fn table(
 ) -> String {
     let mut text = format!("\n| {what} |");
     for cell in group {
-        text += &format!(" {} |", column(cell));
+        text += &format!(" {} |", column(results, cell));
     }
     text += &format!("\n|---|{}\n", "---:|".repeat(group.len()));
     for name in strategies(results, group) {
@@ -62,12 +62,12 @@ fn table(
     text
 }
 
-fn column(cell: &Cell) -> String {
+fn column(results: &Results, cell: &Cell) -> String {
     let threads = match cell.threads {
         1 => "1 thread".to_owned(),
         threads => format!("{threads} threads"),
     };
-    match cell.round_trip_ms {
+    match round_trip(results, cell) {
         Some(trip) if cell.delay_ms > 0.0 => format!("{threads}, {} ms", short(trip)),
         _ => threads,
     }

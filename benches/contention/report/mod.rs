@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::measured::{Cell, Results};
-use crate::summary::short;
+use crate::summary::{short, Figure};
 
 /// Writes all files into that folder.
 pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
@@ -53,6 +53,14 @@ fn differ_by_threads_and_network(one: &Cell, other: &Cell) -> bool {
         && one.hold_ms.total_cmp(&other.hold_ms).is_eq()
 }
 
+/// In milliseconds, as measured in all cells with this network: what one of them saw may be chance.
+fn round_trip(results: &Results, cell: &Cell) -> Option<f64> {
+    let cells = results.cells().into_iter().filter(|other| {
+        other.database == cell.database && other.delay_ms.total_cmp(&cell.delay_ms).is_eq()
+    });
+    Figure::of(cells.filter_map(|cell| cell.round_trip_ms)).map(|trip| trip.median)
+}
+
 /// The names of all strategies in these cells.
 fn strategies<'a>(results: &'a Results, cells: &[&'a Cell]) -> Vec<&'a str> {
     let mut names = Vec::new();
@@ -65,7 +73,7 @@ fn strategies<'a>(results: &'a Results, cells: &[&'a Cell]) -> Vec<&'a str> {
 }
 
 /// The heading of a cell.
-fn title(cell: &Cell) -> String {
+fn title(results: &Results, cell: &Cell) -> String {
     let threads = match cell.threads {
         1 => "1 thread".to_owned(),
         threads => format!("{threads} threads"),
@@ -75,7 +83,7 @@ fn title(cell: &Cell) -> String {
         cell.database,
         cell.workload.name(),
         cell.pool,
-        network(cell)
+        network(results, cell)
     );
     if cell.hold_ms > 0.0 {
         title += &format!(", rows held for {} ms more", short(cell.hold_ms));
@@ -83,8 +91,8 @@ fn title(cell: &Cell) -> String {
     title
 }
 
-fn network(cell: &Cell) -> String {
-    match cell.round_trip_ms {
+fn network(results: &Results, cell: &Cell) -> String {
+    match round_trip(results, cell) {
         None => "no network".to_owned(),
         Some(trip) if cell.delay_ms > 0.0 => format!(
             "round trip {} ms (asked for {} ms)",

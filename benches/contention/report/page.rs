@@ -56,7 +56,7 @@ fn section(results: &Results, group: &[&Cell]) -> Result<String> {
         "{}, {}, {}",
         first.database,
         first.workload.name(),
-        network(first)
+        network(results, first)
     );
     if first.hold_ms > 0.0 {
         heading += &format!(", rows held for {} ms more", short(first.hold_ms));
@@ -185,7 +185,7 @@ fn figures(results: &Results, cell: &Cell) -> String {
     }
     format!(
         "<h3>{}</h3>\n<div class=\"wide\"><table>\n{rows}</table></div>\n",
-        escaped(&title(cell))
+        escaped(&title(results, cell))
     )
 }
 

@@ -73,7 +73,7 @@ pub(super) fn lines(axes: &Axes<'_>, lines: &[Line]) -> Result<String> {
             .x_desc(axes.x)
             .y_desc(axes.y)
             .x_label_formatter(&axes.x_label)
-            .y_label_formatter(&|y| short(*y))
+            .y_label_formatter(&|y| step_label(*y))
             .x_max_light_lines(1)
             .y_labels(10)
             .draw()
@@ -132,6 +132,16 @@ pub(super) fn bars(x: &str, bars: &[(String, f64)]) -> Result<String> {
         }
         Ok(())
     })
+}
+
+/// Of 1, 2, 5, 10, 20, …: there is no room for more.
+fn step_label(number: f64) -> String {
+    let power = 10_f64.powf((number.log10() + 1e-9).floor());
+    let digit = (number / power).round();
+    match digit {
+        1.0 | 2.0 | 5.0 | 10.0 => short(number),
+        _ => String::new(),
+    }
 }
 
 fn drawn(draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Result<()>) -> Result<String> {

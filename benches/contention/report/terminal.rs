@@ -15,7 +15,7 @@ pub(crate) fn table(results: &Results, cell: &Cell) -> String {
                 .unwrap_or(0)
         })
         .collect();
-    let mut text = format!("\n{}\n", title(cell));
+    let mut text = format!("\n{}\n", title(results, cell));
     for line in &lines {
         for (place, (entry, width_of_column)) in line.iter().zip(&widths).enumerate() {
             let space = " ".repeat(width_of_column - width(entry));
