@@ -25,7 +25,7 @@ settings.configure(
 )
 django.setup()
 
-from django.db import models, transaction  # noqa: E402
+from django.db import connection, models, transaction  # noqa: E402
 
 
 class Account(models.Model):
@@ -45,5 +45,9 @@ def deposit(row):
         account.save(update_fields=["balance"])
 
 
-# A connection is made at the first query, and kept.
-storm.run(lambda: deposit)
+def connect():
+    connection.ensure_connection()
+    return deposit
+
+
+storm.run(connect)

@@ -33,6 +33,8 @@ def connect():
             account = session.get_one(Account, row, with_for_update=True)
             account.balance += 1
 
+    with Session(engine) as session:
+        session.get_one(Account, 1)
     return deposit
 
 

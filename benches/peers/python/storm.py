@@ -15,7 +15,7 @@ COUNTED = float(os.environ["SECONDS_COUNTED"])
 
 
 def work(connect, ready, answers):
-    """One process: `connect` returns what makes a deposit."""
+    """One process: `connect` opens its connection and returns what makes a deposit."""
     deposit = connect()
     ready.wait()
     begin = time.monotonic() + WARM_UP

@@ -26,7 +26,7 @@ def deposit(row)
   end
 end
 
-def work(start)
+def work(ready, go)
   ActiveRecord::Base.establish_connection(
     adapter: "postgresql", host: URL.host, port: URL.port, username: URL.user,
     password: URL.password, database: URL.path.delete_prefix("/"),
@@ -34,8 +34,9 @@ def work(start)
   )
   # The model looks at its table, before the time begins.
   Account.find(1)
-  sleep([start - now, 0].max)
-  first = start + WARM_UP
+  ready.close
+  go.read
+  first = now + WARM_UP
   last = first + COUNTED
   acked = counted = 0
   times = []
@@ -50,18 +51,22 @@ def work(start)
 end
 
 processes = ENV.fetch("THREADS").to_i
-# Time for all of them to connect.
-start = now + 0.5 + 0.05 * processes
+# Both are pipes: the one is at its end when all are connected, the other when all may begin.
+all_ready, ready = IO.pipe
+go, all_go = IO.pipe
 readers = Array.new(processes) do
   reader, writer = IO.pipe
   fork do
-    reader.close
-    writer.write(Marshal.dump(work(start)))
+    [reader, all_ready, all_go].each(&:close)
+    writer.write(Marshal.dump(work(ready, go)))
     writer.close
   end
   writer.close
   reader
 end
+ready.close
+all_ready.read
+all_go.close
 done = readers.map { |reader| Marshal.load(reader.read) }
 each = done.map { |one| one[:counted] }
 times = done.flat_map { |one| one[:times] }.sort
