@@ -3,8 +3,9 @@
 use anyhow::Result;
 
 use crate::report::Steps;
+use crate::servers::Servers;
 use crate::step::{self, cargo, Step};
-use crate::test;
+use crate::{bench, page, test};
 
 /// Each feature alone, and each pair of databases: code must not need another one's imports.
 const FEATURES: [&str; 13] = [
@@ -61,5 +62,11 @@ fn checks() -> Result<Vec<Step>> {
         "package",
         "publish --dry-run --allow-dirty --package diesel-row-lock",
     )?;
+    let (smoke, report) = bench::smoke(&Servers::start(None)?)?;
+    let has_report = smoke.succeeded;
+    steps.push(smoke);
+    if has_report {
+        steps.push(page::check(&report)?);
+    }
     Ok(steps)
 }

@@ -1,10 +1,13 @@
 //! The project's commands: `cargo xtask help` lists them.
 
+mod bench;
 mod ci;
 mod count;
 mod faults;
 mod interrupt;
 mod packages;
+mod page;
+mod peers;
 mod releases;
 mod report;
 mod servers;
@@ -62,6 +65,23 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=18))]
         minutes: u32,
     },
+    /// Measure what locks cost under contention, on PostgreSQL, MariaDB and SQLite
+    ///
+    /// Writes target/contention/report.html and others; benches/README.md says how to read it.
+    Bench {
+        /// In some minutes instead of an hour
+        #[arg(long)]
+        quick: bool,
+        /// Other libraries, too, which are installed for it
+        #[arg(long)]
+        peers: bool,
+        /// Put the tables into benches/README.md
+        #[arg(long)]
+        into_readme: bool,
+        /// Measure this instead, on all three; `--help` lists it
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Run the tests, then formatting, lints, docs, benches and packaging
     Ci {
         /// Leave out the tests
@@ -77,7 +97,7 @@ impl Command {
             Self::Test { postgres, .. } => (true, true, !postgres.is_empty()),
             Self::Faults { .. } => (true, true, false),
             Self::Servers { postgres, .. } => (false, true, postgres.is_some()),
-            Self::Ci { no_test } => (true, !no_test, false),
+            Self::Bench { .. } | Self::Ci { .. } => (true, true, false),
         };
         let mut packages = Vec::new();
         if builds {
@@ -91,6 +111,9 @@ impl Command {
         }
         if fetches {
             packages.extend(releases::PACKAGES);
+        }
+        if matches!(self, Self::Ci { .. }) {
+            packages.push(page::BROWSER);
         }
         packages
     }
@@ -120,6 +143,12 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Test { postgres, args } => versions::run(postgres, args)?,
         Command::Servers { postgres, command } => return servers::hold(*postgres, command),
         Command::Faults { minutes } => faults::run(*minutes)?,
+        Command::Bench {
+            quick,
+            peers,
+            into_readme,
+            args,
+        } => bench::run(*quick, *peers, args)? && (!into_readme || bench::into_readme()?),
         Command::Ci { no_test } => ci::run(!no_test)?,
     };
     Ok(if clean {

@@ -52,7 +52,7 @@ pub(crate) struct Servers {
 pub(crate) struct Server<S> {
     /// With the version.
     pub(crate) name: String,
-    url: String,
+    pub(crate) url: String,
     /// `None` for a server that the caller has chosen.
     started: Option<S>,
     /// What it was made of, if that is not Debian's.

@@ -28,22 +28,33 @@ pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.args(arguments);
-    // `cargo run` tells where this package is.
-    if let Some(package) = env::var_os("CARGO_MANIFEST_DIR") {
-        command.current_dir(PathBuf::from(package).join(".."));
-    }
+    command.current_dir(root());
     command
+}
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    // `cargo run` tells where this package is.
+    match env::var_os("CARGO_MANIFEST_DIR") {
+        Some(package) => PathBuf::from(package).join(".."),
+        None => PathBuf::from("."),
+    }
 }
 
 /// Runs a command to its end. That it fails is no error here: the next step is to run, too.
 pub(crate) fn run(name: &str, command: &mut Command) -> Result<Step> {
+    run_within(LIMIT, name, command)
+}
+
+/// The same for a command that may take so long.
+pub(crate) fn run_within(limit: Duration, name: &str, command: &mut Command) -> Result<Step> {
     println!("\n==> {name}");
     let start = Instant::now();
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = Foreground::spawn_group(command)?;
     let (ended, end) = mpsc::channel::<()>();
     let watch = thread::spawn(move || {
-        let too_late = end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+        let too_late = end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
         if too_late {
             interrupt::end_foreground();
         }
@@ -53,7 +64,7 @@ pub(crate) fn run(name: &str, command: &mut Command) -> Result<Step> {
     let status = child.wait()?;
     drop(ended);
     if watch.join().unwrap_or_default() {
-        println!("==> {name} took longer than {LIMIT:?}");
+        println!("==> {name} took longer than {limit:?}");
     }
     interrupt::check()?;
     if !status.success() {

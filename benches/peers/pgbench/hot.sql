@@ -1,0 +1,5 @@
+\set id 1
+BEGIN;
+SELECT balance FROM accounts WHERE id = :id FOR UPDATE \gset
+UPDATE accounts SET balance = :balance + 1 WHERE id = :id;
+COMMIT;
