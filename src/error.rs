@@ -153,6 +153,27 @@ pub enum LockError {
         key: String,
     },
 
+    /// The row is not of the version that the caller has seen: somebody has saved it, or deleted it,
+    /// since. Nothing was changed. Read it again.
+    #[error("the row with primary key {key} is no longer of version {expected}")]
+    StaleRow {
+        /// The primary key.
+        key: String,
+        /// The version that the caller has seen.
+        expected: i64,
+    },
+
+    /// The version column can't count any further. Nothing was sent to the server.
+    #[error(
+        "version {version} of the row with primary key {key} is the last that its column can hold"
+    )]
+    VersionOverflow {
+        /// The primary key.
+        key: String,
+        /// The version that the caller has seen.
+        version: i64,
+    },
+
     /// The server, or the backend, has no such thing. Nothing was changed.
     #[error("{what}")]
     Unsupported {
@@ -257,6 +278,7 @@ impl LockError {
                     | Self::ConnectionLost { .. }
                     | Self::Pool { .. }
                     | Self::Abandoned
+                    | Self::StaleRow { .. }
             )
     }
 

@@ -62,6 +62,8 @@
 //! | let nobody wait for a frozen holder | [`RowLock::hold_at_most`] |
 //! | go through PgBouncer in transaction mode | [`LockConnection::pooler_safe`] |
 //! | find out what became of a commit in doubt | [`RowLock::commit_token`], [`CommitToken::resolve`] |
+//! | save a row only if nobody else has since it was read, without a lock | [`save_versioned`], [`update_versioned`] |
+//! | lock a row only if it is still what the user has seen | [`RowLock::at_version`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
 //!
@@ -117,6 +119,7 @@ mod hold;
 mod locked;
 #[cfg(feature = "mysql")]
 mod mysql;
+pub mod optimistic;
 #[cfg(feature = "postgres")]
 mod pg;
 pub mod queue;
@@ -138,6 +141,8 @@ pub use self::connection::LockConnection;
 pub use self::error::{LockError, Outcome};
 #[doc(inline)]
 pub use self::locked::Locked;
+#[doc(inline)]
+pub use self::optimistic::{save_versioned, update_versioned, Versioned};
 #[doc(inline)]
 pub use self::retry::{FailedAttempt, Retry, RetryCause, Retryable};
 #[doc(inline)]

@@ -24,6 +24,7 @@ mod languages;
 mod lost;
 mod many;
 mod nesting;
+mod optimistic;
 mod panics;
 #[cfg(feature = "postgres")]
 mod poolers;
