@@ -174,6 +174,35 @@ pub enum LockError {
         version: i64,
     },
 
+    /// Somebody else holds the [lease](crate::lease), and has not let go within the time that the call
+    /// may wait.
+    #[error("the lease {lease:?} is held{}", .holder.as_ref().map(|holder| format!(" by {holder:?}")).unwrap_or_default())]
+    LeaseHeld {
+        /// Its name.
+        lease: String,
+        /// Who; `None` when that changed in the moment of asking.
+        holder: Option<String>,
+    },
+
+    /// The [lease](crate::lease) is not, or no longer, held with this token: it was released, its time
+    /// is over, or somebody else has it. Nothing was changed.
+    #[error("the lease {lease:?} is no longer held with token {token}")]
+    StaleToken {
+        /// Its name.
+        lease: String,
+        /// The token of the late holder.
+        token: i64,
+    },
+
+    /// There can be no such [lease](crate::lease). Nothing was sent to the server.
+    #[error("the {what} of the lease {why}")]
+    InvalidLease {
+        /// What of it: its `name`, `owner`, `note`, `reason` or `ttl`.
+        what: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+
     /// The server, or the backend, has no such thing. Nothing was changed.
     #[error("{what}")]
     Unsupported {
@@ -293,6 +322,7 @@ impl LockError {
                 | Self::Deadlock { .. }
                 | Self::QueueTimeout { .. }
                 | Self::QueueFull { .. }
+                | Self::LeaseHeld { .. }
         )
     }
 

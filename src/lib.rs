@@ -116,6 +116,7 @@ mod commit_token;
 mod connection;
 mod error;
 mod hold;
+pub mod lease;
 mod locked;
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -139,6 +140,8 @@ pub use self::commit_token::{CommitToken, ParseCommitTokenError, Resolution};
 pub use self::connection::LockConnection;
 #[doc(inline)]
 pub use self::error::{LockError, Outcome};
+#[doc(inline)]
+pub use self::lease::{HeldLease, Lease};
 #[doc(inline)]
 pub use self::locked::Locked;
 #[doc(inline)]

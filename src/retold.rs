@@ -114,6 +114,15 @@ impl LockError {
                 key: key.clone(),
                 version: *version,
             },
+            Self::LeaseHeld { lease, holder } => Self::LeaseHeld {
+                lease: lease.clone(),
+                holder: holder.clone(),
+            },
+            Self::StaleToken { lease, token } => Self::StaleToken {
+                lease: lease.clone(),
+                token: *token,
+            },
+            Self::InvalidLease { what, why } => Self::InvalidLease { what, why },
             Self::Unsupported { what, source } => Self::Unsupported {
                 what: what.clone(),
                 source: source.as_ref().map(again),

@@ -21,6 +21,7 @@ mod in_doubt;
 mod joins;
 mod keys;
 mod languages;
+mod lease;
 mod lost;
 mod many;
 mod nesting;
