@@ -64,6 +64,8 @@
 //! | find out what became of a commit in doubt | [`RowLock::commit_token`], [`CommitToken::resolve`] |
 //! | save a row only if nobody else has since it was read, without a lock | [`save_versioned`], [`update_versioned`] |
 //! | lock a row only if it is still what the user has seen | [`RowLock::at_version`] |
+//! | hold off others while a user edits, for longer than a transaction may take | [`Lease`] |
+//! | let nobody write who holds a lease no longer | [`HeldLease::guarded`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
 //!

@@ -1,6 +1,10 @@
 //! Leases: one holder at a time, and no write of a late one.
 
+mod clocks;
+mod frozen;
 mod hands;
+mod history;
+mod keep_alive;
 mod names;
 mod views;
 

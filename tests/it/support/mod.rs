@@ -10,7 +10,6 @@ pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
 pub(crate) mod calls;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) mod child;
 pub(crate) mod example;
 pub(crate) mod probe;

@@ -11,7 +11,6 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sql_types::Integer;
 
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 use super::child::Child;
 use super::sqlite;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -155,6 +154,11 @@ server_probes! {
 }
 
 impl sqlite::Db {
+    /// Starts a process that plays a part on this database.
+    pub(crate) fn play(&self, part: &str) -> Child {
+        Child::play(&format!("{part}::sqlite"), &self.url())
+    }
+
     /// The ids of this table if nobody holds the write lock, otherwise none.
     pub(crate) fn free(&self, table: &str) -> Vec<i32> {
         let conn = &mut self.connect();

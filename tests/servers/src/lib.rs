@@ -4,6 +4,7 @@
 //! They are there to be killed: a server that is killed keeps its data and its port, and is started
 //! again.
 
+mod clock;
 mod home;
 mod interrupt;
 mod ports;
