@@ -54,3 +54,22 @@ fn library(folder: PathBuf) -> Result<PathBuf> {
     let machine = fs::read_dir(folder)?.next().context("an empty package")??;
     Ok(machine.path().join("faketime/libfaketime.so.1"))
 }
+
+/// The library leaves a file of shared memory behind for each process that was ended by a signal. Each
+/// is named after its process; those of others that still run are not ours to remove.
+impl Drop for Clock {
+    fn drop(&mut self) {
+        let Ok(files) = fs::read_dir("/dev/shm") else {
+            return;
+        };
+        for file in files.flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            let pid = ["faketime_shm_", "sem.faketime_sem_"]
+                .iter()
+                .find_map(|prefix| name.strip_prefix(prefix));
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_file(file.path());
+            }
+        }
+    }
+}
