@@ -21,7 +21,7 @@ fn lost(reason: LockError) {
     panic!("lost: {reason:?}");
 }
 
-/// A connection by URL, with patience on SQLite, too.
+/// How the thread connects: by URL alone. On SQLite it then finds the database busy, and asks again.
 macro_rules! connector {
     ($db:ident) => {{
         let url = $db.url();
