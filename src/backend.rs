@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use diesel::backend::Backend;
 use diesel::connection::LoadConnection;
 use diesel::result::{
     DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError, QueryResult,
 };
 
 use crate::error::LockError;
+use crate::lease::backend::LeaseBackend;
 
 /// Name of the savepoint (on PostgreSQL the cursor) that lives and dies with the outermost
 /// transaction. An error that names it means that the transaction ended before its time, in
@@ -96,7 +96,7 @@ pub(crate) type Translations = &'static [(&'static str, Messages)];
 /// A backend whose rows can be locked: PostgreSQL, MySQL and MariaDB, SQLite.
 ///
 /// It can't be implemented outside of this crate.
-pub trait LockBackend: Backend {
+pub trait LockBackend: LeaseBackend {
     /// Whether the victim of a deadlock or a conflict loses its whole transaction, and not only
     /// the innermost savepoint.
     #[doc(hidden)]

@@ -156,6 +156,56 @@ pub enum LockError {
         key: String,
     },
 
+    /// The row is not of the version that the caller has seen: somebody has saved it, or deleted it,
+    /// since. Nothing was changed. Read it again.
+    #[error("the row with primary key {key} is no longer of version {expected}")]
+    StaleRow {
+        /// The primary key.
+        key: String,
+        /// The version that the caller has seen.
+        expected: i64,
+    },
+
+    /// The version column can't count any further. Nothing was sent to the server.
+    #[error(
+        "version {version} of the row with primary key {key} is the last that its column can hold"
+    )]
+    VersionOverflow {
+        /// The primary key.
+        key: String,
+        /// The version that the caller has seen.
+        version: i64,
+    },
+
+    /// Somebody else holds the [lease](crate::lease), and has not let go within the time that the call
+    /// may wait.
+    #[error("the lease {lease:?} is held{}", .holder.as_ref().map(|holder| format!(" by {holder:?}")).unwrap_or_default())]
+    LeaseHeld {
+        /// Its name.
+        lease: String,
+        /// Who; `None` when that changed in the moment of asking.
+        holder: Option<String>,
+    },
+
+    /// The [lease](crate::lease) is not, or no longer, held with this token: it was released, its time
+    /// is over, or somebody else has it. Nothing was changed.
+    #[error("the lease {lease:?} is no longer held with token {token}")]
+    StaleToken {
+        /// Its name.
+        lease: String,
+        /// The token of the late holder.
+        token: i64,
+    },
+
+    /// There can be no such [lease](crate::lease). Nothing was sent to the server.
+    #[error("the {what} of the lease {why}")]
+    InvalidLease {
+        /// What of it: its `name`, `owner`, `note`, `reason` or `ttl`.
+        what: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+
     /// The server, or the backend, has no such thing. Nothing was changed.
     #[error("{what}")]
     Unsupported {
@@ -260,6 +310,7 @@ impl LockError {
                     | Self::ConnectionLost { .. }
                     | Self::Pool { .. }
                     | Self::Abandoned
+                    | Self::StaleRow { .. }
             )
     }
 
@@ -274,6 +325,7 @@ impl LockError {
                 | Self::Deadlock { .. }
                 | Self::QueueTimeout { .. }
                 | Self::QueueFull { .. }
+                | Self::LeaseHeld { .. }
         )
     }
 

@@ -63,6 +63,10 @@
 //! | go through PgBouncer in transaction mode | [`LockConnection::pooler_safe`] |
 //! | change a row that many want at once | [`queue::RowQueue`] |
 //! | find out what became of a commit in doubt | [`RowLock::commit_token`], [`CommitToken::resolve`] |
+//! | save a row only if nobody else has since it was read, without a lock | [`save_versioned`], [`update_versioned`] |
+//! | lock a row only if it is still what the user has seen | [`RowLock::at_version`] |
+//! | hold off others while a user edits, for longer than a transaction may take | [`Lease`] |
+//! | let nobody write who holds a lease no longer | [`HeldLease::guarded`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
 //!
@@ -115,9 +119,11 @@ mod commit_token;
 mod connection;
 mod error;
 mod hold;
+pub mod lease;
 mod locked;
 #[cfg(feature = "mysql")]
 mod mysql;
+pub mod optimistic;
 #[cfg(feature = "postgres")]
 mod pg;
 pub mod queue;
@@ -138,7 +144,11 @@ pub use self::connection::LockConnection;
 #[doc(inline)]
 pub use self::error::{LockError, Outcome};
 #[doc(inline)]
+pub use self::lease::{HeldLease, Lease};
+#[doc(inline)]
 pub use self::locked::Locked;
+#[doc(inline)]
+pub use self::optimistic::{save_versioned, update_versioned, Versioned};
 #[doc(inline)]
 pub use self::retry::{FailedAttempt, Retry, RetryCause, Retryable};
 #[doc(inline)]

@@ -106,6 +106,23 @@ impl LockError {
             Self::AlreadyInTransaction { reason } => Self::AlreadyInTransaction { reason },
             Self::WrongRow { key } => Self::WrongRow { key: key.clone() },
             Self::DuplicateKey { key } => Self::DuplicateKey { key: key.clone() },
+            Self::StaleRow { key, expected } => Self::StaleRow {
+                key: key.clone(),
+                expected: *expected,
+            },
+            Self::VersionOverflow { key, version } => Self::VersionOverflow {
+                key: key.clone(),
+                version: *version,
+            },
+            Self::LeaseHeld { lease, holder } => Self::LeaseHeld {
+                lease: lease.clone(),
+                holder: holder.clone(),
+            },
+            Self::StaleToken { lease, token } => Self::StaleToken {
+                lease: lease.clone(),
+                token: *token,
+            },
+            Self::InvalidLease { what, why } => Self::InvalidLease { what, why },
             Self::Unsupported { what, source } => Self::Unsupported {
                 what: what.clone(),
                 source: source.as_ref().map(again),

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use diesel::result::Error as DieselError;
+use diesel::result::{Error as DieselError, QueryResult};
 
 use crate::backend::{classify, unsupported, LockBackend, Settings, Waiting, GUARD};
 use crate::commit_token::CommitToken;
@@ -55,6 +55,25 @@ where
             Err(error)
         }
     }
+}
+
+/// Runs one statement, which is a transaction of its own unless one is open.
+///
+/// If the connection is lost meanwhile, nobody here can know whether it was committed.
+pub(crate) fn run_alone<C, R>(
+    conn: &mut C,
+    statement: impl FnOnce(&mut C) -> QueryResult<R>,
+) -> Result<R, LockError>
+where
+    C: LockConnection,
+{
+    let alone = status(conn).depth == Some(0);
+    statement(conn).map_err(
+        |error| match classify::<C::Backend>(error, Waiting::Session) {
+            LockError::ConnectionLost { source } if alone => LockError::CommitUnknown { source },
+            other => other,
+        },
+    )
 }
 
 struct Transaction<'c, C: LockConnection> {

@@ -3,6 +3,7 @@
 mod begin;
 mod classify;
 mod clause;
+mod lease;
 mod messages;
 #[cfg(feature = "race")]
 mod watch;

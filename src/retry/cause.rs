@@ -19,6 +19,9 @@ pub enum RetryCause {
     Timeout,
     /// Somebody else holds the lock. Retried only [on demand](crate::Retry::lock_timeouts).
     Busy,
+    /// Somebody has saved the row since it was read. Retried only by
+    /// [`update_versioned`](crate::optimistic::update_versioned), which reads it again.
+    StaleRow,
 }
 
 impl fmt::Display for RetryCause {
@@ -28,6 +31,7 @@ impl fmt::Display for RetryCause {
             Self::SerializationFailure => "a serialization failure",
             Self::Timeout => "a lock timeout",
             Self::Busy => "a busy row",
+            Self::StaleRow => "a stale row",
         })
     }
 }
@@ -104,6 +108,7 @@ impl Retryable for LockError {
             Self::SerializationFailure { .. } => Some(RetryCause::SerializationFailure),
             Self::Timeout { .. } => Some(RetryCause::Timeout),
             Self::Busy { .. } => Some(RetryCause::Busy),
+            Self::StaleRow { .. } => Some(RetryCause::StaleRow),
             _ => None,
         }
     }

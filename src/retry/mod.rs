@@ -56,6 +56,7 @@ pub struct Retry {
     attempts: u32,
     deadline: Option<Duration>,
     lock_timeouts: bool,
+    stale_rows: bool,
     pauses: ExponentialBuilder,
     sleeper: Arc<dyn Fn(Duration) + Send + Sync>,
     hook: Arc<dyn Fn(&FailedAttempt) + Send + Sync>,
@@ -67,6 +68,7 @@ impl Default for Retry {
             attempts: 5,
             deadline: None,
             lock_timeouts: false,
+            stale_rows: false,
             pauses: ExponentialBuilder::new()
                 .with_min_delay(Duration::from_millis(10))
                 .with_max_delay(Duration::from_secs(1))
@@ -118,6 +120,14 @@ impl Retry {
     pub fn lock_timeouts(self) -> Self {
         Self {
             lock_timeouts: true,
+            ..self
+        }
+    }
+
+    /// Retry stale rows too: for attempts that begin by reading the row.
+    pub(crate) fn stale_rows(self) -> Self {
+        Self {
+            stale_rows: true,
             ..self
         }
     }
@@ -207,6 +217,7 @@ impl Retry {
         match cause {
             RetryCause::Deadlock | RetryCause::SerializationFailure => true,
             RetryCause::Timeout | RetryCause::Busy => self.lock_timeouts,
+            RetryCause::StaleRow => self.stale_rows,
         }
     }
 }

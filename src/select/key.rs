@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use diesel::associations::{HasTable, Identifiable};
 use diesel::expression::Expression;
-use diesel::query_builder::AstPass;
+use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::query_source::{Column, Table};
 use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
@@ -51,6 +51,32 @@ where
     fn push_binds<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         out.push_bind_param::<<PK as Expression>::SqlType, K>(self)
     }
+}
+
+/// `pk = ?`, or `(a, b) = (?, ?)`.
+pub(crate) fn walk_equals_key<'b, PK, K, Kind, DB>(
+    primary_key: &'b PK,
+    key: &'b K,
+    mut out: AstPass<'_, 'b, DB>,
+) -> QueryResult<()>
+where
+    DB: LockBackend,
+    PK: QueryFragment<DB>,
+    K: KeyValue<PK, DB, Kind>,
+{
+    let (open, close) = if K::IS_COMPOSITE {
+        ("(", ")")
+    } else {
+        ("", "")
+    };
+    out.push_sql(open);
+    primary_key.walk_ast(out.reborrow())?;
+    out.push_sql(close);
+    out.push_sql(" = ");
+    out.push_sql(open);
+    key.push_binds(out.reborrow())?;
+    out.push_sql(close);
+    Ok(())
 }
 
 /// What Diesel's `Identifiable` returns for a model whose key is a `K`: `&K`, or a tuple of

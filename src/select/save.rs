@@ -8,7 +8,7 @@ use diesel::query_builder::{AsChangeset, AstPass, QueryFragment, QueryId};
 use diesel::query_source::{QuerySource, Table};
 use diesel::result::QueryResult;
 
-use super::key::KeyValue;
+use super::key::{walk_equals_key, KeyValue};
 use crate::backend::LockBackend;
 
 /// A model that can be written to the row with a primary key `K`: every one that is `AsChangeset`.
@@ -74,23 +74,11 @@ where
     K: KeyValue<P, DB, Kind>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        let (open, close) = if K::IS_COMPOSITE {
-            ("(", ")")
-        } else {
-            ("", "")
-        };
         out.push_sql("UPDATE ");
         self.from.walk_ast(out.reborrow())?;
         out.push_sql(" SET ");
         self.values.walk_ast(out.reborrow())?;
         out.push_sql(" WHERE ");
-        out.push_sql(open);
-        self.primary_key.walk_ast(out.reborrow())?;
-        out.push_sql(close);
-        out.push_sql(" = ");
-        out.push_sql(open);
-        self.key.push_binds(out.reborrow())?;
-        out.push_sql(close);
-        Ok(())
+        walk_equals_key(&self.primary_key, self.key, out)
     }
 }

@@ -3,5 +3,6 @@
 mod begin;
 mod classify;
 mod clause;
+mod lease;
 #[cfg(feature = "race")]
 mod watch;

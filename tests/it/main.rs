@@ -24,9 +24,11 @@ mod in_doubt;
 mod joins;
 mod keys;
 mod languages;
+mod lease;
 mod lost;
 mod many;
 mod nesting;
+mod optimistic;
 mod panics;
 #[cfg(feature = "postgres")]
 mod poolers;

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, Uid, User};
 use tempfile::TempDir;
 
+use crate::clock::Clock;
 use crate::{interrupt, place};
 
 /// A client library may leave its sockets open for the programs that this process starts. A server
@@ -25,6 +26,8 @@ pub(crate) struct Home {
     folder: TempDir,
     /// `None`: whoever runs this. A server refuses to run as root.
     account: Option<User>,
+    /// `None`: the machine's.
+    clock: Option<Clock>,
 }
 
 impl Home {
@@ -38,9 +41,22 @@ impl Home {
         let home = Self {
             folder,
             account: account_of_server,
+            clock: None,
         };
         home.own(home.path())?;
         Ok(home)
+    }
+
+    /// The same with a clock that can be set.
+    pub(crate) fn with_clock(account: &str) -> Result<Self> {
+        let mut home = Self::new(account)?;
+        home.clock = Some(Clock::new(home.path())?);
+        Ok(home)
+    }
+
+    pub(crate) fn set_clock(&self, seconds: i64) -> Result<()> {
+        let clock = self.clock.as_ref().context("the clock is the machine's")?;
+        clock.set(seconds)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -78,6 +94,7 @@ impl Home {
         }
         command
             .args(["--pdeathsig", end.as_str(), "--"])
+            .args(self.clock.iter().flat_map(Clock::before))
             .arg(program)
             // Where Debian has mariadbd; not everybody has this in the path.
             .env("PATH", env::var("PATH").unwrap_or_default() + ":/usr/sbin")

@@ -5,6 +5,7 @@
 //! again.
 
 mod cache;
+mod clock;
 mod home;
 mod interrupt;
 mod place;

@@ -23,3 +23,17 @@ fn a_killed_server_comes_back_with_what_was_committed() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_clock_is_set_while_the_server_runs() -> Result<()> {
+    let server = MariaDb::with_clock(&[])?;
+    let seconds = || anyhow::Ok(server.sql("select unix_timestamp()")?.parse::<i64>()?);
+    let day = 24 * 60 * 60;
+    let now = seconds()?;
+    for offset in [day, -day, 0] {
+        server.set_clock(offset)?;
+        let passed = seconds()? - offset - now;
+        assert!((0..60).contains(&passed), "{passed}");
+    }
+    Ok(())
+}

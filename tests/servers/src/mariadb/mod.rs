@@ -38,7 +38,15 @@ impl MariaDb {
     /// A new server with these arguments, such as `--max-connections=20`, that takes connections
     /// and has a database `test`. It writes commits to the disk.
     pub fn new(arguments: &[&str]) -> Result<Self> {
-        let home = Home::new("nobody")?;
+        Self::installed(Home::new("nobody")?, arguments)
+    }
+
+    /// The same with a clock that [can be set](Self::set_clock).
+    pub fn with_clock(arguments: &[&str]) -> Result<Self> {
+        Self::installed(Home::with_clock("nobody")?, arguments)
+    }
+
+    fn installed(home: Home, arguments: &[&str]) -> Result<Self> {
         install(&home)?;
         let port = ports::free(1)?;
         let mut server = server(&home, port)?;
@@ -74,6 +82,11 @@ impl MariaDb {
 
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
+    }
+
+    /// Sets its clock to so many seconds ahead of the machine's, or behind it.
+    pub fn set_clock(&self, seconds: i64) -> Result<()> {
+        self.process.home().set_clock(seconds)
     }
 
     /// To the server, such as SIGSTOP and SIGCONT.

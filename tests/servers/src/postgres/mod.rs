@@ -25,6 +25,8 @@ use crate::{interrupt, ports};
 pub use self::pgbouncer::PgBouncer;
 pub use self::programs::{debian_version, HOME_VARIABLE};
 
+const ACCOUNT: &str = "postgres";
+
 /// To PostgreSQL, "fast shutdown": SIGTERM would let it wait for its clients.
 const END: Signal = Signal::SIGINT;
 
@@ -50,19 +52,31 @@ impl Postgres {
     ///
     /// It writes commits to the disk, and can speak all its languages.
     pub fn new(settings: &[&str]) -> Result<Self> {
-        Self::initialized(Programs::find(), None, &[], settings)
+        Self::initialized(Home::new(ACCOUNT)?, Programs::find(), None, &[], settings)
+    }
+
+    /// The same with a clock that [can be set](Self::set_clock).
+    pub fn with_clock(settings: &[&str]) -> Result<Self> {
+        let home = Home::with_clock(ACCOUNT)?;
+        Self::initialized(home, Programs::find(), None, &[], settings)
     }
 
     /// The same of the version whose `bin` and `lib` are in that folder.
     pub fn of_version(home: &Path, settings: &[&str]) -> Result<Self> {
-        Self::initialized(Programs::at(home), None, &[], settings)
+        Self::initialized(Home::new(ACCOUNT)?, Programs::at(home), None, &[], settings)
     }
 
     /// One with a tablespace `small` on a disk of that size.
     pub fn with_small_tablespace(megabytes: u32, settings: &[&str]) -> Result<Self> {
         let disk = SmallDisk::new(megabytes)?;
         let location = disk.path().display().to_string();
-        let server = Self::initialized(Programs::find(), Some(disk), &[], settings)?;
+        let server = Self::initialized(
+            Home::new(ACCOUNT)?,
+            Programs::find(),
+            Some(disk),
+            &[],
+            settings,
+        )?;
         server.sql(&format!("create tablespace small location '{location}'"))?;
         Ok(server)
     }
@@ -71,16 +85,22 @@ impl Postgres {
     pub fn with_small_wal(megabytes: u32, settings: &[&str]) -> Result<Self> {
         let disk = SmallDisk::new(megabytes)?;
         let log = format!("--waldir={}/wal", disk.path().display());
-        Self::initialized(Programs::find(), Some(disk), &[&log], settings)
+        Self::initialized(
+            Home::new(ACCOUNT)?,
+            Programs::find(),
+            Some(disk),
+            &[&log],
+            settings,
+        )
     }
 
     fn initialized(
+        home: Home,
         programs: Programs,
         disk: Option<SmallDisk>,
         arguments: &[&str],
         settings: &[&str],
     ) -> Result<Self> {
-        let home = Home::new("postgres")?;
         let mut initdb = programs.command(&home, disk.as_ref(), "initdb")?;
         initdb.args(["--pgdata=data", "--auth=trust", "--username=postgres"]);
         initdb.args(["--encoding=UTF8", "--locale=C", "--no-sync"]);
@@ -164,6 +184,11 @@ impl Postgres {
     /// Waits until the server has ended by itself, as one does that cannot write its log.
     pub fn await_end(&mut self) -> Result<()> {
         self.process.await_end()
+    }
+
+    /// Sets its clock to so many seconds ahead of the machine's, or behind it.
+    pub fn set_clock(&self, seconds: i64) -> Result<()> {
+        self.process.home().set_clock(seconds)
     }
 
     /// To the postmaster, such as SIGSTOP and SIGCONT.

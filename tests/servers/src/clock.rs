@@ -1,0 +1,75 @@
+//! A server's clock that a test sets, while that of the machine goes on as it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::unpacked::unpack;
+
+/// The clock of one server. It is the library faketime, between the server and the C library.
+pub(crate) struct Clock {
+    library: PathBuf,
+    /// What the server's clock is ahead of the machine's; it is read at every look at the clock.
+    offset: PathBuf,
+}
+
+impl Clock {
+    /// In a folder of its own in that one.
+    pub(crate) fn new(folder: &Path) -> Result<Self> {
+        let folder = folder.join("faketime");
+        unpack("libfaketime", &folder)?;
+        let clock = Self {
+            library: library(folder.join("usr/lib"))?,
+            offset: folder.join("offset"),
+        };
+        clock.set(0)?;
+        Ok(clock)
+    }
+
+    /// So many seconds ahead of the machine's clock, or behind it; from the server's next look at it on.
+    pub(crate) fn set(&self, seconds: i64) -> Result<()> {
+        // The whole file at once: the server may look at any time.
+        let new = self.offset.with_extension("new");
+        fs::write(&new, format!("{seconds:+}\n"))?;
+        Ok(fs::rename(new, &self.offset)?)
+    }
+
+    /// The words before a program that let it look at this clock. Not variables of whoever starts it:
+    /// what the library sets up before an account changes is out of reach afterwards.
+    pub(crate) fn before(&self) -> [String; 5] {
+        [
+            "env".to_owned(),
+            format!("LD_PRELOAD={}", self.library.display()),
+            format!("FAKETIME_TIMESTAMP_FILE={}", self.offset.display()),
+            "FAKETIME_NO_CACHE=1".to_owned(),
+            // Or waits would last as long as the clock jumps.
+            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+        ]
+    }
+}
+
+/// In the one folder there, which is named after the machine's kind.
+fn library(folder: PathBuf) -> Result<PathBuf> {
+    let machine = fs::read_dir(folder)?.next().context("an empty package")??;
+    Ok(machine.path().join("faketime/libfaketime.so.1"))
+}
+
+/// The library leaves a file of shared memory behind for each process that was ended by a signal. Each
+/// is named after its process; those of others that still run are not ours to remove.
+impl Drop for Clock {
+    fn drop(&mut self) {
+        let Ok(files) = fs::read_dir("/dev/shm") else {
+            return;
+        };
+        for file in files.flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            let pid = ["faketime_shm_", "sem.faketime_sem_"]
+                .iter()
+                .find_map(|prefix| name.strip_prefix(prefix));
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_file(file.path());
+            }
+        }
+    }
+}
