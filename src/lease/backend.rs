@@ -62,3 +62,48 @@ pub struct AtOnce {
     /// Returns the lease.
     pub(crate) take_over: &'static str,
 }
+
+/// What runs the statements: the same for each backend, but Diesel's bounds can't say so for all of
+/// them at once.
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+macro_rules! run_statements {
+    () => {
+        fn execute<C>(
+            conn: &mut C,
+            statement: &crate::lease::sql::Statement<'_>,
+        ) -> diesel::result::QueryResult<usize>
+        where
+            C: diesel::connection::LoadConnection<Backend = Self>,
+        {
+            conn.execute_returning_count(statement)
+        }
+
+        fn leases<C>(
+            conn: &mut C,
+            statement: &crate::lease::sql::Statement<'_>,
+        ) -> diesel::result::QueryResult<Vec<crate::lease::sql::LeaseRow>>
+        where
+            C: diesel::connection::LoadConnection<Backend = Self>,
+        {
+            use diesel::RunQueryDsl;
+            statement
+                .returning::<crate::lease::sql::LeaseTypes>()
+                .load(conn)
+        }
+
+        fn overrides<C>(
+            conn: &mut C,
+            statement: &crate::lease::sql::Statement<'_>,
+        ) -> diesel::result::QueryResult<Vec<crate::lease::sql::OverrideRow>>
+        where
+            C: diesel::connection::LoadConnection<Backend = Self>,
+        {
+            use diesel::RunQueryDsl;
+            statement
+                .returning::<crate::lease::sql::OverrideTypes>()
+                .load(conn)
+        }
+    };
+}
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub(crate) use run_statements;

@@ -1,12 +1,8 @@
 //! MySQL's and MariaDB's words for leases.
 
-use diesel::connection::LoadConnection;
 use diesel::mysql::Mysql;
-use diesel::result::QueryResult;
-use diesel::RunQueryDsl;
 
-use crate::lease::backend::LeaseBackend;
-use crate::lease::sql::{LeaseRow, LeaseTypes, OverrideRow, OverrideTypes, Statement};
+use crate::lease::backend::{run_statements, LeaseBackend};
 
 impl LeaseBackend for Mysql {
     const CREATE_LEASES: &'static str =
@@ -24,24 +20,5 @@ impl LeaseBackend for Mysql {
     const FOR_UPDATE: &'static str = " FOR UPDATE";
     const NO_WAIT: &'static str = " NOWAIT";
 
-    fn execute<C>(conn: &mut C, statement: &Statement<'_>) -> QueryResult<usize>
-    where
-        C: LoadConnection<Backend = Self>,
-    {
-        conn.execute_returning_count(statement)
-    }
-
-    fn leases<C>(conn: &mut C, statement: &Statement<'_>) -> QueryResult<Vec<LeaseRow>>
-    where
-        C: LoadConnection<Backend = Self>,
-    {
-        statement.returning::<LeaseTypes>().load(conn)
-    }
-
-    fn overrides<C>(conn: &mut C, statement: &Statement<'_>) -> QueryResult<Vec<OverrideRow>>
-    where
-        C: LoadConnection<Backend = Self>,
-    {
-        statement.returning::<OverrideTypes>().load(conn)
-    }
+    run_statements!();
 }

@@ -1,12 +1,8 @@
 //! PostgreSQL's words for leases: each call is one statement, hence one round trip.
 
-use diesel::connection::LoadConnection;
 use diesel::pg::Pg;
-use diesel::result::QueryResult;
-use diesel::RunQueryDsl;
 
-use crate::lease::backend::{AtOnce, LeaseBackend};
-use crate::lease::sql::{LeaseRow, LeaseTypes, OverrideRow, OverrideTypes, Statement};
+use crate::lease::backend::{run_statements, AtOnce, LeaseBackend};
 
 impl LeaseBackend for Pg {
     const CREATE_LEASES: &'static str =
@@ -29,26 +25,7 @@ impl LeaseBackend for Pg {
     const BEFORE_PURGE: Option<&'static str> =
         Some("LOCK TABLE row_lock_leases IN SHARE ROW EXCLUSIVE MODE");
 
-    fn execute<C>(conn: &mut C, statement: &Statement<'_>) -> QueryResult<usize>
-    where
-        C: LoadConnection<Backend = Self>,
-    {
-        conn.execute_returning_count(statement)
-    }
-
-    fn leases<C>(conn: &mut C, statement: &Statement<'_>) -> QueryResult<Vec<LeaseRow>>
-    where
-        C: LoadConnection<Backend = Self>,
-    {
-        statement.returning::<LeaseTypes>().load(conn)
-    }
-
-    fn overrides<C>(conn: &mut C, statement: &Statement<'_>) -> QueryResult<Vec<OverrideRow>>
-    where
-        C: LoadConnection<Backend = Self>,
-    {
-        statement.returning::<OverrideTypes>().load(conn)
-    }
+    run_statements!();
 }
 
 /// `seen` and `free` keep it from waiting for a holder whose guarded transaction has the row locked:

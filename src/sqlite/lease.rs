@@ -1,12 +1,8 @@
 //! SQLite's words for leases.
 
-use diesel::connection::LoadConnection;
-use diesel::result::QueryResult;
 use diesel::sqlite::Sqlite;
-use diesel::RunQueryDsl;
 
-use crate::lease::backend::LeaseBackend;
-use crate::lease::sql::{LeaseRow, LeaseTypes, OverrideRow, OverrideTypes, Statement};
+use crate::lease::backend::{run_statements, LeaseBackend};
 
 impl LeaseBackend for Sqlite {
     const CREATE_LEASES: &'static str =
@@ -22,24 +18,5 @@ impl LeaseBackend for Sqlite {
     /// The transaction itself is the lock.
     const FOR_UPDATE: &'static str = "";
 
-    fn execute<C>(conn: &mut C, statement: &Statement<'_>) -> QueryResult<usize>
-    where
-        C: LoadConnection<Backend = Self>,
-    {
-        conn.execute_returning_count(statement)
-    }
-
-    fn leases<C>(conn: &mut C, statement: &Statement<'_>) -> QueryResult<Vec<LeaseRow>>
-    where
-        C: LoadConnection<Backend = Self>,
-    {
-        statement.returning::<LeaseTypes>().load(conn)
-    }
-
-    fn overrides<C>(conn: &mut C, statement: &Statement<'_>) -> QueryResult<Vec<OverrideRow>>
-    where
-        C: LoadConnection<Backend = Self>,
-    {
-        statement.returning::<OverrideTypes>().load(conn)
-    }
+    run_statements!();
 }
