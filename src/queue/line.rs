@@ -4,7 +4,9 @@
 //! anybody may do for them. Whoever comes to the head of the line gets a turn. A turn first acquires
 //! (its lock, at the server), then holds. One at a time acquires, so that they come to the server in
 //! their order; and while one holds the next may already acquire, so that it waits where the lock is.
-//! Whoever begins to hold takes the jobs at the head of the line along.
+//! Whoever begins to hold for a job takes the jobs at the head of the line along. As long as such a
+//! batch is held no other one acquires: it would have the lock before those of the batch can come
+//! again, and so be a small one between two large ones.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -26,6 +28,7 @@ struct Line<J> {
     waiting: VecDeque<Arc<Waiter<J>>>,
     acquiring: bool,
     holding: usize,
+    batch_is_held: bool,
 }
 
 struct Waiter<J> {
@@ -67,6 +70,9 @@ impl<J> Line<J> {
     fn call_next(&mut self, width: usize) {
         let width = width + usize::from(makes(Mistake::TooManyTurns));
         if self.acquiring || self.holding >= width {
+            return;
+        }
+        if self.batch_is_held && self.waiting.front().is_some_and(|next| next.has_job()) {
             return;
         }
         let next = if makes(Mistake::LastComesFirst) {
@@ -137,6 +143,7 @@ impl<K: Eq + Hash + Clone, J> Lines<K, J> {
             waiting: VecDeque::new(),
             acquiring: false,
             holding: 0,
+            batch_is_held: false,
         });
         if line.waiting.len() >= self.longest {
             return Err(Full);
@@ -224,6 +231,7 @@ impl<'l, K: Eq + Hash + Clone, J> Ticket<'l, K, J> {
             lines: self.lines,
             key: self.key.clone(),
             holds: false,
+            holds_batch: false,
         }
     }
 
@@ -259,17 +267,21 @@ pub(super) struct Turn<'l, K: Eq + Hash + Clone, J> {
     lines: &'l Lines<K, J>,
     key: K,
     holds: bool,
+    holds_batch: bool,
 }
 
 impl<K: Eq + Hash + Clone, J> Turn<'_, K, J> {
-    /// The lock is had. Takes up to so many jobs along, and lets the next one acquire.
-    pub(super) fn acquired(&mut self, most_jobs: usize) -> Vec<Taken<J>> {
+    /// The lock is had, for a turn of one's own or for a batch of jobs, which takes up to so many
+    /// along. Lets the next one acquire.
+    pub(super) fn acquired(&mut self, batch: Option<usize>) -> Vec<Taken<J>> {
         self.holds = true;
+        self.holds_batch = batch.is_some();
         let width = self.lines.width;
         let jobs = self.lines.with_line(&self.key, |line| {
             line.acquiring = false;
             line.holding += 1;
-            let jobs = line.take_jobs(most_jobs);
+            line.batch_is_held |= batch.is_some();
+            let jobs = line.take_jobs(batch.unwrap_or(0));
             line.call_next(width);
             jobs
         });
@@ -297,6 +309,7 @@ impl<K: Eq + Hash + Clone, J> Drop for Turn<'_, K, J> {
         self.lines.with_line(&self.key, |line| {
             if self.holds {
                 line.holding -= 1;
+                line.batch_is_held &= !self.holds_batch;
             } else {
                 line.acquiring = false;
             }

@@ -191,7 +191,7 @@ where
         let mut conn = self.connection()?;
         let mut held = None;
         let result = self.shared.lock.with_key(&mut *conn, &id, |conn, row| {
-            turn.acquired(0);
+            turn.acquired(None);
             held = Some(Instant::now());
             f(conn, row)
         });
@@ -301,7 +301,7 @@ where
                 .with_key(&mut *conn, id, |conn, row: Locked<'_, M>| {
                     if held.is_none() {
                         held = Some(Instant::now());
-                        batch.add(turn.acquired(bounds.largest_batch.saturating_sub(1)));
+                        batch.add(turn.acquired(Some(bounds.largest_batch.saturating_sub(1))));
                     }
                     let (changed, late) = batch.change(row.into_inner(), bounds.longest_batch);
                     turn.put_back(late);

@@ -100,8 +100,7 @@ impl World {
                     "too many turns at once"
                 );
                 let row = self.row.lock().unwrap();
-                let most = if with_job { 2 } else { 0 };
-                let taken = turn.acquired(most);
+                let taken = turn.acquired(with_job.then_some(2));
                 let dies = self.leaders_die && thread_rng().gen_bool(0.5);
                 let mut history = self.history.lock().unwrap();
                 let others = taken.iter().filter_map(|taken| taken.job);
@@ -257,7 +256,7 @@ fn jobs_that_are_put_back_keep_their_places() {
                         entered.send(()).unwrap();
                         match ticket.wait(None) {
                             Waited::Turn(mut turn, job) => {
-                                turn.acquired(0);
+                                turn.acquired(None);
                                 job
                             }
                             _ => None,
@@ -270,7 +269,7 @@ fn jobs_that_are_put_back_keep_their_places() {
             let Waited::Turn(mut turn, _) = leader.wait(None) else {
                 unreachable!("it is the first")
             };
-            let taken = turn.acquired(10);
+            let taken = turn.acquired(Some(10));
             let jobs: Vec<_> = taken.iter().map(|taken| taken.job).collect();
             assert_eq!(jobs, [Some(1), Some(2), Some(3)]);
             turn.put_back(taken);
