@@ -379,9 +379,14 @@ fn assert_demonstrates(output: &Output) {
     let (by_hand, locked) = report
         .split_once("2. With `with_row_lock`")
         .expect("two halves");
-    assert!(word(by_hand, "lost") > 0, "{report}");
+    // Most often money is lost; if more withdrawals than deposits are overwritten, there is too much.
     assert!(
-        word(by_hand, "expected") > word(by_hand, "there is"),
+        by_hand.contains("times a booking overwrote those of others"),
+        "{report}"
+    );
+    assert_ne!(
+        word(by_hand, "expected"),
+        word(by_hand, "there is"),
         "{report}"
     );
     assert_eq!(word(locked, "lost"), 0, "{report}");
