@@ -1,6 +1,7 @@
 //! A process of its own that plays a part in a test, so that it can be frozen or killed.
 //!
-//! The part is an ignored test of this same binary. Both sides speak in lines.
+//! The part is a test of this same binary, which has nothing to do unless it is asked to play. Both
+//! sides speak in lines.
 
 use std::env;
 use std::io::{stdin, stdout, BufRead, BufReader, Write};
@@ -23,10 +24,10 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts the ignored test of this name, with some more in its environment.
+    /// Starts the part of this name, with some more in its environment.
     pub(crate) fn play(part: &str, url: &str, told: &[(&str, String)]) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", part])
+            .args(["--exact", "--nocapture", part])
             .env(URL, url)
             .envs(told.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
@@ -101,7 +102,6 @@ macro_rules! parts {
             $(
                 crate::support::if_compiled_in! { $backend
                     #[test]
-                    #[ignore = "played by a process of its own, for a law"]
                     fn $backend() {
                         #[allow(unused_imports)]
                         use crate::support::$backend::Conn;

@@ -26,11 +26,13 @@ pub(crate) struct Process {
     end: Signal,
     /// Dropped after the server has ended.
     home: Home,
+    attempts: u32,
 }
 
 impl Process {
     pub(crate) fn new(home: Home, server: Command, probe: Command, end: Signal) -> Self {
         Self {
+            attempts: 1,
             child: None,
             server: Arc::new(Mutex::new(server)),
             probe,
@@ -45,8 +47,21 @@ impl Process {
         ensure!(!self.is_running(), "the server runs already");
         // One that ended by itself may have left helpers behind.
         self.await_end()?;
-        self.child = Some(spawner::spawn(&self.server)?);
-        self.await_ready()
+        let mut left = self.attempts;
+        loop {
+            self.child = Some(spawner::spawn(&self.server)?);
+            left -= 1;
+            let ready = self.await_ready();
+            if ready.is_ok() || left == 0 || self.is_running() {
+                return ready;
+            }
+            self.await_end()?;
+        }
+    }
+
+    /// How often it may end at its start before that is an error.
+    pub(crate) fn try_to_start(&mut self, attempts: u32) {
+        self.attempts = attempts;
     }
 
     fn await_ready(&mut self) -> Result<()> {

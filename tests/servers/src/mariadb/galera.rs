@@ -27,6 +27,9 @@ pub struct Galera {
     _scripts: tempfile::TempDir,
 }
 
+/// A node that does not reach the others within half a minute, on a busy machine, ends itself.
+const ATTEMPTS: u32 = 3;
+
 /// A node's ports, and where the others are.
 struct Member<'a> {
     port: u16,
@@ -77,7 +80,7 @@ impl Member<'_> {
         if founds {
             command.arg("--wsrep-new-cluster");
         }
-        let mut node = MariaDb::start(home, self.port, command)?;
+        let mut node = MariaDb::start(home, self.port, command, ATTEMPTS)?;
         // Also the founder, once killed, is to join.
         let joins = self.command(node.process.home())?;
         node.process.becomes(joins);

@@ -51,13 +51,14 @@ impl MariaDb {
         let port = ports::free(1)?;
         let mut server = server(&home, port)?;
         server.args(arguments);
-        Self::start(home, port, server)
+        Self::start(home, port, server, 1)
     }
 
-    fn start(home: Home, port: u16, server: Command) -> Result<Self> {
+    fn start(home: Home, port: u16, server: Command, attempts: u32) -> Result<Self> {
         let mut probe = client(&url(port, "")).context("MariaDB's URL")?;
         probe.arg("--execute=create database if not exists test");
         let mut process = Process::new(home, server, probe, END);
+        process.try_to_start(attempts);
         process.start()?;
         Ok(Self { process, port })
     }
