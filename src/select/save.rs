@@ -28,7 +28,7 @@ pub trait Savable<K, Kind, DB> {
 
 impl<M, K, Kind, DB> Savable<K, Kind, DB> for M
 where
-    DB: LockBackend,
+    DB: LockBackend + Default,
     M: HasTable<Table: Table>,
     <M::Table as QuerySource>::FromClause: QueryFragment<DB>,
     <M::Table as Table>::PrimaryKey: QueryFragment<DB>,
@@ -40,10 +40,15 @@ where
         C: LoadConnection<Backend = DB>,
     {
         let table = M::table();
+        let values = self.as_changeset();
+        if values.is_noop(&DB::default())? {
+            // All of its fields are optional, and none is set.
+            return Ok(0);
+        }
         conn.execute_returning_count(&UpdateByKey {
             from: QuerySource::from_clause(&table),
             primary_key: table.primary_key(),
-            values: self.as_changeset(),
+            values,
             key,
             kind: PhantomData::<Kind>,
         })
