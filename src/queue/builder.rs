@@ -2,19 +2,24 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 
 use super::line::Lines;
 use super::stats::Counter;
-use super::{RowQueue, Shared, LONGEST_WAIT};
+use super::{RowQueue, Shared};
 use crate::backend::LockBackend;
 use crate::connection::LockConnection;
 use crate::hold::Unlimited;
 use crate::retry::Retry;
 use crate::row_lock::RowLock;
 use crate::select::clause::{Block, EveryTable, ForUpdate};
+
+/// How long a caller waits in line unless told otherwise: as long as r2d2 lets it wait for a
+/// connection.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
 pub(super) struct Bounds {
@@ -139,7 +144,7 @@ impl<C, M, S, W, H> Builder<C, M, S, W, H> {
     {
         let lines = Lines::new(C::Backend::CONNECTIONS_PER_ROW, self.bounds.longest_line);
         RowQueue {
-            shared: std::sync::Arc::new(Shared {
+            shared: Arc::new(Shared {
                 pool,
                 lock: self.lock,
                 lines,

@@ -14,7 +14,7 @@ use std::fmt::{self, Debug};
 use std::hash::Hash;
 use std::panic::resume_unwind;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use diesel::query_builder::AsQuery;
 use diesel::query_dsl::methods::{FindDsl, LoadQuery};
@@ -337,7 +337,3 @@ where
         }
     }
 }
-
-/// How long a caller waits in line unless told otherwise: as long as r2d2 lets it wait for a
-/// connection.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
