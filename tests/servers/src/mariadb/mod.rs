@@ -104,7 +104,8 @@ impl MariaDb {
 /// Makes the data folder.
 fn install(home: &Home) -> Result<()> {
     let mut install = home.command("mariadb-install-db", END)?;
-    install.args(["--no-defaults", &data(home), "--skip-test-db"]);
+    install.args(["--no-defaults", &data(home), &temporary(home)]);
+    install.arg("--skip-test-db");
     install.args(["--auth-root-authentication-method=normal"]);
     home.run(install.arg("--skip-name-resolve"))
         .context("MariaDB's mariadb-install-db")
@@ -115,7 +116,7 @@ fn server(home: &Home, port: u16) -> Result<Command> {
     server.args([
         "--no-defaults",
         &data(home),
-        &format!("--tmpdir={}", home.path().display()),
+        &temporary(home),
         &format!("--socket={}/socket", home.path().display()),
         &format!("--pid-file={}/pid", home.path().display()),
         &format!("--port={port}"),
@@ -126,6 +127,11 @@ fn server(home: &Home, port: u16) -> Result<Command> {
 
 fn data(home: &Home) -> String {
     format!("--datadir={}/data", home.path().display())
+}
+
+/// Each server has its own: at its start it removes what it finds of others in it.
+fn temporary(home: &Home) -> String {
+    format!("--tmpdir={}", home.path().display())
 }
 
 fn url(port: u16, database: &str) -> String {
