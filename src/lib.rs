@@ -135,6 +135,7 @@ mod row_lock;
 mod select;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+pub mod telemetry;
 mod transaction;
 
 #[doc(inline)]
@@ -170,7 +171,7 @@ pub mod bounds {
     pub use crate::hold::{Hold, LockHold};
     pub use crate::row_lock::{ByTrait, Decide};
     pub use crate::select::by_key::SelectByKeys;
-    pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
+    pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Strength};
     pub use crate::select::key::{KeyValue, KeyedBy};
     pub use crate::select::save::Savable;
 }

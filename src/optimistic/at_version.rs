@@ -89,6 +89,7 @@ impl<S, W: Copy, T: Copy, H: Hold> AtVersion<S, W, T, H> {
     /// # Panics
     ///
     /// Only if `f` does.
+    #[track_caller]
     pub fn with<'q, C, Q, M, K, Kind, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
     where
         C: LockConnection,

@@ -1,0 +1,53 @@
+//! [`Listener`]: who is told of a locked call.
+
+use std::panic::Location;
+use std::time::Duration;
+
+use super::ending::Ending;
+
+/// What is known of a call when it begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject {
+    pub(super) system: &'static str,
+    pub(super) table: Option<&'static str>,
+    pub(super) strength: &'static str,
+    /// The line that made the call.
+    pub(super) site: &'static Location<'static>,
+}
+
+/// How long one attempt, or all attempts of a call together, waited for the lock and held it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Times {
+    pub(super) wait: Duration,
+    /// `None` if the lock was never had.
+    pub(super) hold: Option<Duration>,
+}
+
+/// Is told of one call.
+pub(super) trait Listener {
+    fn call_begins(subject: &Subject) -> Self;
+
+    fn attempt_ended(&self, subject: &Subject, times: Times);
+
+    /// Why an attempt failed. Of an error of the closure that is known only after the attempt.
+    fn attempt_failed(&self, subject: &Subject, error: &'static str);
+
+    fn call_ended(&self, subject: &Subject, attempts: u32, times: Times, ending: Ending);
+}
+
+/// Stands for the listener whose feature is off.
+#[cfg(not(all(feature = "metrics", feature = "tracing")))]
+pub(super) struct Nobody;
+
+#[cfg(not(all(feature = "metrics", feature = "tracing")))]
+impl Listener for Nobody {
+    fn call_begins(_: &Subject) -> Self {
+        Self
+    }
+
+    fn attempt_ended(&self, _: &Subject, _: Times) {}
+
+    fn attempt_failed(&self, _: &Subject, _: &'static str) {}
+
+    fn call_ended(&self, _: &Subject, _: u32, _: Times, _: Ending) {}
+}
