@@ -67,6 +67,7 @@
 //! | lock a row only if it is still what the user has seen | [`RowLock::at_version`] |
 //! | hold off others while a user edits, for longer than a transaction may take | [`Lease`] |
 //! | let nobody write who holds a lease no longer | [`HeldLease::guarded`] |
+//! | see who waits, how long, and who holds a lock too long | [`telemetry`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
 //!
@@ -100,6 +101,7 @@
 //!   library, as Diesel's features of the same names.
 //! - **`race`**: the module [`race`](https://docs.rs/diesel-row-lock/latest/diesel_row_lock/race/), which
 //!   proves that code has a race, and that the lock cures it. For `dev-dependencies`.
+//! - **`tracing`**, **`metrics`**: a span for each locked call, counters and histograms; see [`telemetry`].
 //! - **`bundled-postgres`**, **`bundled-sqlite`**: the same with a client library built from source.
 
 #![warn(
