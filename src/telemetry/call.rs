@@ -34,14 +34,14 @@ impl Call {
             system,
             strength,
             table: table(),
-            site: Location::caller(),
         };
+        let site = Location::caller();
         Self(Some(Told {
             attempts: Cell::default(),
             times: Cell::default(),
             ending: Cell::new(Ending::PANIC),
-            meter: Meter::call_begins(&subject),
-            span: Span::call_begins(&subject),
+            meter: Meter::call_begins(&subject, site),
+            span: Span::call_begins(&subject, site),
             subject,
         }))
     }

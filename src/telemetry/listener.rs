@@ -11,8 +11,6 @@ pub(super) struct Subject {
     pub(super) system: &'static str,
     pub(super) table: Option<&'static str>,
     pub(super) strength: &'static str,
-    /// The line that made the call.
-    pub(super) site: &'static Location<'static>,
 }
 
 /// How long one attempt, or all attempts of a call together, waited for the lock and held it.
@@ -25,7 +23,8 @@ pub(super) struct Times {
 
 /// Is told of one call.
 pub(super) trait Listener {
-    fn call_begins(subject: &Subject) -> Self;
+    /// `site` is the line that made the call.
+    fn call_begins(subject: &Subject, site: &'static Location<'static>) -> Self;
 
     fn attempt_ended(&self, subject: &Subject, times: Times);
 
@@ -41,7 +40,7 @@ pub(super) struct Nobody;
 
 #[cfg(not(all(feature = "metrics", feature = "tracing")))]
 impl Listener for Nobody {
-    fn call_begins(_: &Subject) -> Self {
+    fn call_begins(_: &Subject, _: &'static Location<'static>) -> Self {
         Self
     }
 

@@ -1,5 +1,7 @@
 //! [`Meter`]: calls as counters and histograms of `metrics`.
 
+use std::panic::Location;
+
 use metrics::{counter, describe_counter, describe_histogram, histogram, Label, Unit};
 
 use super::ending::{Ending, DEADLOCK, TIMEOUT};
@@ -38,7 +40,7 @@ pub fn describe() {
 pub(super) struct Meter;
 
 impl Listener for Meter {
-    fn call_begins(_: &Subject) -> Self {
+    fn call_begins(_: &Subject, _: &'static Location<'static>) -> Self {
         Self
     }
 

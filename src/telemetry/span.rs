@@ -1,5 +1,6 @@
 //! [`Span`]: a call as a span of `tracing`.
 
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -29,25 +30,31 @@ pub fn warn_when_held_for(time: Duration) {
 }
 
 /// Entered as long as the call lasts, so that what happens in it is inside of it.
-pub(super) struct Span(EnteredSpan);
+pub(super) struct Span {
+    span: EnteredSpan,
+    site: &'static Location<'static>,
+}
 
 impl Listener for Span {
-    fn call_begins(subject: &Subject) -> Self {
+    fn call_begins(subject: &Subject, site: &'static Location<'static>) -> Self {
         let span = tracing::info_span!(
             target: "diesel_row_lock",
             "row_lock",
             db.system.name = subject.system,
             db.collection.name = subject.table,
             row_lock.strength = subject.strength,
-            code.file.path = subject.site.file(),
-            code.line.number = subject.site.line(),
+            code.file.path = site.file(),
+            code.line.number = site.line(),
             row_lock.attempts = Empty,
             row_lock.wait_us = Empty,
             row_lock.hold_us = Empty,
             row_lock.outcome = Empty,
             "error.type" = Empty,
         );
-        Self(span.entered())
+        Self {
+            span: span.entered(),
+            site,
+        }
     }
 
     fn attempt_ended(&self, subject: &Subject, times: Times) {
@@ -61,8 +68,8 @@ impl Listener for Span {
             Level::WARN,
             db.collection.name = subject.table,
             row_lock.hold_us = hold,
-            code.file.path = subject.site.file(),
-            code.line.number = subject.site.line(),
+            code.file.path = self.site.file(),
+            code.line.number = self.site.line(),
             "a lock was held for long"
         );
     }
@@ -70,7 +77,7 @@ impl Listener for Span {
     fn attempt_failed(&self, _: &Subject, _: &'static str) {}
 
     fn call_ended(&self, _: &Subject, attempts: u32, times: Times, ending: Ending) {
-        let span = &self.0;
+        let span = &self.span;
         span.record("row_lock.attempts", attempts);
         span.record("row_lock.wait_us", micros(times.wait));
         span.record("row_lock.hold_us", times.hold.map(micros));
