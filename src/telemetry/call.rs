@@ -73,12 +73,9 @@ impl Call {
 
     /// If the last attempt ended by an error of the closure's, it is this one.
     pub(crate) fn closure_failed(&self, error: &LockError) {
-        if let Some(told) = self
-            .0
-            .as_ref()
-            .filter(|told| told.ending.get() == Ending::CLOSURE)
-        {
-            told.ended(Ending::of(error));
+        match &self.0 {
+            Some(told) if told.ending.get() == Ending::CLOSURE => told.ended(Ending::of(error)),
+            _ => {}
         }
     }
 

@@ -26,12 +26,13 @@ pub(super) trait Listener {
     /// `site` is the line that made the call.
     fn call_begins(subject: &Subject, site: &'static Location<'static>) -> Self;
 
-    fn attempt_ended(&self, subject: &Subject, times: Times);
+    fn attempt_ended(&self, _: &Subject, _: Times) {}
 
-    /// Why an attempt failed. Of an error of the closure that is known only after the attempt.
-    fn attempt_failed(&self, subject: &Subject, error: &'static str);
+    /// Why an attempt failed. What an error of the closure is may be known later, if at all.
+    fn attempt_failed(&self, _: &Subject, _: &'static str) {}
 
-    fn call_ended(&self, subject: &Subject, attempts: u32, times: Times, ending: Ending);
+    /// The call is over after so many attempts, with the ending of the last one.
+    fn call_ended(&self, _: &Subject, _attempts: u32, _: Times, _: Ending) {}
 }
 
 /// Stands for the listener whose feature is off.
@@ -43,10 +44,4 @@ impl Listener for Nobody {
     fn call_begins(_: &Subject, _: &'static Location<'static>) -> Self {
         Self
     }
-
-    fn attempt_ended(&self, _: &Subject, _: Times) {}
-
-    fn attempt_failed(&self, _: &Subject, _: &'static str) {}
-
-    fn call_ended(&self, _: &Subject, _: u32, _: Times, _: Ending) {}
 }

@@ -74,8 +74,6 @@ impl Listener for Span {
         );
     }
 
-    fn attempt_failed(&self, _: &Subject, _: &'static str) {}
-
     fn call_ended(&self, _: &Subject, attempts: u32, times: Times, ending: Ending) {
         let span = &self.span;
         span.record("row_lock.attempts", attempts);
