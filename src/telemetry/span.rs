@@ -11,11 +11,12 @@ use tracing::Level;
 use super::ending::Ending;
 use super::listener::{Listener, Subject, Times};
 
+/// In microseconds.
 static LONGEST_HOLD: AtomicU64 = AtomicU64::new(1_000_000);
 
 /// Warn of every lock that is held for longer than this: an event of level `WARN` in the call's span.
 ///
-/// For the whole process, from now on; rounded down to a microsecond. One second unless told otherwise;
+/// With the feature `tracing`. For the whole process, from now on; rounded down to a microsecond. One second unless told otherwise;
 /// [`Duration::MAX`] for no warnings.
 ///
 /// # Example

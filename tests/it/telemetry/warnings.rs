@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel_row_lock::telemetry::warn_when_held_for;
-use diesel_row_lock::{with_row_lock, RowLock};
+use diesel_row_lock::{with_row_lock, LockError, Locked, RowLock};
 use tracing::Level;
 
 use super::seen::{seen_in, Seen};
 use crate::support::calls::{ask, nothing, while_held};
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
-use diesel_row_lock::{LockError, Locked};
 
 /// What is seen of `act` while warnings come of locks that are held for longer than `bound`. One after
 /// the other: the bound is the process's.
