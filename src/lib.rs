@@ -69,7 +69,7 @@
 //! | lock a row only if it is still what the user has seen | [`RowLock::at_version`] |
 //! | hold off others while a user edits, for longer than a transaction may take | [`Lease`] |
 //! | let nobody write who holds a lease no longer | [`HeldLease::guarded`] |
-//! | see who waits, how long, and who holds a lock too long | [`telemetry`] |
+//! | see in logs and metrics how long calls wait and hold | [`telemetry`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
 //!
