@@ -40,7 +40,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     }
 
     /// One row.
-    pub(super) fn attempt<'q, C, Q, M, R, E, F>(
+    pub(crate) fn attempt<'q, C, Q, M, R, E, F>(
         self,
         call: &Call,
         conn: &mut C,

@@ -213,7 +213,7 @@ laws! {
         );
         assert_ending!(
             RowLock::for_update().at_version(7).with(conn, row, nothing),
-            Err(LockError::StaleRow { .. }), "not_applied", "closure"
+            Err(LockError::StaleRow { .. }), "not_applied", "stale_row"
         );
         assert_ending!(
             RowLock::for_update().with_many(conn, [1, 1], all),
