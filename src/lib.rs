@@ -69,6 +69,7 @@
 //! | lock a row only if it is still what the user has seen | [`RowLock::at_version`] |
 //! | hold off others while a user edits, for longer than a transaction may take | [`Lease`] |
 //! | let nobody write who holds a lease no longer | [`HeldLease::guarded`] |
+//! | see in logs and metrics how long calls wait and hold | [`telemetry`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
 //!
@@ -102,6 +103,7 @@
 //!   library, as Diesel's features of the same names.
 //! - **`race`**: the module [`race`](https://docs.rs/diesel-row-lock/latest/diesel_row_lock/race/), which
 //!   proves that code has a race, and that the lock cures it. For `dev-dependencies`.
+//! - **`tracing`**, **`metrics`**: a span for each locked call, counters and histograms; see [`telemetry`].
 //! - **`bundled-postgres`**, **`bundled-sqlite`**: the same with a client library built from source.
 
 #![warn(
@@ -137,6 +139,7 @@ mod row_lock;
 mod select;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+pub mod telemetry;
 mod transaction;
 #[cfg(doc)]
 #[doc = include_str!("which_lock.md")]
@@ -175,7 +178,7 @@ pub mod bounds {
     pub use crate::hold::{Hold, LockHold};
     pub use crate::row_lock::{ByTrait, Decide};
     pub use crate::select::by_key::SelectByKeys;
-    pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
+    pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Strength};
     pub use crate::select::key::{KeyValue, KeyedBy};
     pub use crate::select::save::Savable;
 }
