@@ -45,11 +45,6 @@ impl Workload {
         matches!(self, Self::Hot | Self::Uniform)
     }
 
-    /// Whether a strategy without a lock is bound to lose something.
-    pub(crate) fn is_for_losers(self) -> bool {
-        matches!(self, Self::Hot | Self::Transfer)
-    }
-
     /// As on the command line.
     pub(crate) fn word(self) -> String {
         self.to_possible_value()

@@ -22,6 +22,9 @@ type Conn = PgConnection;
 
 const EMPTY: &str = "TRUNCATE TABLE";
 
+/// Whether the lock of two rows can be refused and asked for again.
+const NO_WAIT_OF_TWO: bool = true;
+
 pub(super) struct Postgres;
 
 impl Product for Postgres {

@@ -18,6 +18,9 @@ type Conn = SqliteConnection;
 
 const EMPTY: &str = "DELETE FROM";
 
+/// Whether the lock of two rows can be refused and asked for again.
+const NO_WAIT_OF_TWO: bool = true;
+
 pub(super) struct File {
     folder: TempDir,
     description: Description,

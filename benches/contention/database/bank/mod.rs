@@ -15,7 +15,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use diesel_row_lock::{LockError, Retry, Versioned};
 
-use super::{by_hand, jobs, Conn};
+use super::{by_hand, jobs, Conn, EMPTY, NO_WAIT_OF_TWO};
 use crate::check::{Books, Entry};
 use crate::database::pool::Usage;
 use crate::database::Bank;
@@ -177,7 +177,7 @@ impl Bank for Accounts {
     fn reset(&self, rows: i32) -> Result<()> {
         let conn = &mut *self.pool.get()?;
         for table in ["journal", "accounts"] {
-            conn.batch_execute(&format!("{} {table}", super::EMPTY))?;
+            conn.batch_execute(&format!("{EMPTY} {table}"))?;
         }
         let ids: Vec<i32> = (1..=rows).collect();
         for some in ids.chunks(500) {

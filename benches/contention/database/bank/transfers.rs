@@ -8,7 +8,7 @@ use diesel_row_lock::{with_row_locks, LockError, Locked, RowLock};
 
 use super::{
     accounts, add, by_hand, carry_over, connection, optimistic, patience, Account, Conn,
-    Connections,
+    Connections, NO_WAIT_OF_TWO,
 };
 use crate::strategy::{Manner, Order, Receipt, Strategy, Teller};
 
@@ -22,10 +22,13 @@ pub(super) fn teller(
         Strategy::None => unlocked,
         Strategy::Diesel => by_hand::transfer,
         Strategy::WithRowLock => locked,
-        Strategy::NoWait => no_wait,
+        Strategy::NoWait if NO_WAIT_OF_TWO => no_wait,
         Strategy::SingleUpdate => |conn, _, order, manner| updates(conn, order, manner),
         Strategy::Optimistic => |conn, _, order, manner| optimistic::together(conn, order, manner),
-        Strategy::QueueWithRowLock | Strategy::QueueUpdate | Strategy::SkipLocked => return None,
+        Strategy::NoWait
+        | Strategy::QueueWithRowLock
+        | Strategy::QueueUpdate
+        | Strategy::SkipLocked => return None,
     };
     Some(Box::new(move |order| match order {
         Order::Transfer { from, to } => {
