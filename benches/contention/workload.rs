@@ -40,6 +40,14 @@ impl Workload {
         }
     }
 
+    /// What its throughput counts.
+    pub(crate) fn rate(self) -> &'static str {
+        match self {
+            Self::Transfer => "transfers/s",
+            _ => "deposits/s",
+        }
+    }
+
     /// Whether the same deposits can be made by another program.
     pub(crate) fn is_for_peers(self) -> bool {
         matches!(self, Self::Hot | Self::Uniform)

@@ -25,12 +25,55 @@ const BUILD: [&str; 5] = [
     "postgres,mysql",
 ];
 
-/// What is measured on one database, in one process.
+/// What is measured: the arguments of one process each.
+struct Plan {
+    /// Of all of them.
+    timing: &'static str,
+    with_peers: &'static [&'static str],
+    postgres: &'static [&'static str],
+    mysql: &'static [&'static str],
+    sqlite: &'static [&'static str],
+}
+
+/// Within nine minutes, peers and all.
+const QUICK: Plan = Plan {
+    timing: "--seconds=0.4 --repeats=3",
+    with_peers: &[
+        "--workloads=hot --threads=1,16,64",
+        "--workloads=uniform --threads=1",
+        "--workloads=hot --threads=16 --delays=2",
+    ],
+    postgres: &[
+        // To start peers is most of the time.
+        "--workloads=hot --threads=4",
+        "--workloads=cold --delays=0,2",
+        "--workloads=transfer,jobs --threads=16",
+    ],
+    mysql: &["--workloads=hot,cold,transfer,jobs --threads=16"],
+    sqlite: &["--workloads=hot,cold,transfer --threads=16"],
+};
+
+const FULL: Plan = Plan {
+    timing: "--seconds=2 --repeats=5",
+    with_peers: &[
+        "--workloads=hot --threads=1,4,16,64",
+        "--workloads=uniform --threads=1,16",
+        "--workloads=hot --threads=1,16,64 --delays=0.5",
+    ],
+    postgres: &[
+        "--workloads=hot --threads=1,16,64 --delays=2",
+        "--workloads=cold --delays=0,0.5,2",
+        "--workloads=zipf,transfer,jobs --threads=1,4,16,64",
+    ],
+    mysql: &["--workloads=hot,cold,transfer,jobs --threads=1,16"],
+    sqlite: &["--workloads=hot,cold,transfer --threads=1,16"],
+};
+
+/// One process.
 struct Part {
-    name: &'static str,
+    name: String,
     url: String,
-    arguments: &'static str,
-    with_peers: bool,
+    arguments: Vec<String>,
 }
 
 /// Says whether nothing was lost; `arguments` replace what would be measured.
@@ -48,17 +91,16 @@ pub(crate) fn run(quick: bool, with_peers: bool, arguments: &[String]) -> Result
     } else {
         Vec::new()
     };
-    let parts = parts(&servers, quick);
+    let parts = if quick { QUICK } else { FULL }.parts(&servers, &peers);
     let mut seconds = 0;
     for part in &parts {
-        seconds += estimate(&mut part.command(quick, &peers))?;
+        seconds += estimate(&mut part.command())?;
     }
     println!("\n==> this takes about {} minutes", seconds.div_ceil(60));
     let mut clean = true;
     let mut results = Vec::new();
     for part in &parts {
-        let mut command = part.command(quick, &peers);
-        clean &= step::run_within(LIMIT, part.name, &mut command)?.succeeded;
+        clean &= step::run_within(LIMIT, &part.name, &mut part.command())?.succeeded;
         results.push(PathBuf::from(part.folder()).join("results.json"));
     }
     let mut merge = cargo(BUILD);
@@ -67,24 +109,42 @@ pub(crate) fn run(quick: bool, with_peers: bool, arguments: &[String]) -> Result
     Ok(clean)
 }
 
+impl Plan {
+    fn parts(&self, servers: &Servers, peers: &[String]) -> Vec<Part> {
+        let (postgres, mysql) = (&*servers.postgres.url, &*servers.mysql.url);
+        let of = |name: &str, url: &str, arguments: &[&str], peers: &[String]| -> Vec<Part> {
+            let part = |(number, arguments): (usize, &&str)| {
+                let words = self.timing.split(' ').chain(arguments.split(' '));
+                let peers = peers.iter().map(|peer| format!("--peer={peer}"));
+                Part {
+                    name: format!("{name}-{}", number + 1),
+                    url: url.to_owned(),
+                    arguments: words.map(str::to_owned).chain(peers).collect(),
+                }
+            };
+            arguments.iter().enumerate().map(part).collect()
+        };
+        [
+            of("postgres-and-peers", postgres, self.with_peers, peers),
+            of("postgres", postgres, self.postgres, &[]),
+            of("mysql", mysql, self.mysql, &[]),
+            of("sqlite", "sqlite", self.sqlite, &[]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
 impl Part {
     fn folder(&self) -> String {
         format!("{OUT}/{}", self.name)
     }
 
-    fn command(&self, quick: bool, peers: &[String]) -> Command {
+    fn command(&self) -> Command {
         let mut command = cargo(BUILD);
         command.args(["--", "--database-url", &self.url, "--out", &self.folder()]);
-        command.args(self.arguments.split(' '));
-        command.args(match quick {
-            true => ["--seconds=0.4", "--repeats=3"],
-            false => ["--seconds=2", "--repeats=5"],
-        });
-        if self.with_peers {
-            for peer in peers {
-                command.args(["--peer", peer]);
-            }
-        }
+        command.args(&self.arguments);
         command
     }
 }
@@ -98,115 +158,6 @@ fn estimate(command: &mut Command) -> Result<u64> {
     let said = String::from_utf8_lossy(&output.stdout);
     let line = said.trim();
     line.parse().with_context(|| format!("no estimate: {line}"))
-}
-
-/// Those of PostgreSQL without a delay are apart where peers are: what starts a program with 64
-/// processes some hundred times takes longer than all the rest.
-fn parts(servers: &Servers, quick: bool) -> Vec<Part> {
-    let (postgres, mysql) = (&servers.postgres.url, &servers.mysql.url);
-    let part = |name, url: &str, with_peers, arguments| Part {
-        name,
-        url: url.to_owned(),
-        with_peers,
-        arguments,
-    };
-    if quick {
-        return vec![
-            part(
-                "postgres-hot",
-                postgres,
-                true,
-                "--workloads=hot --threads=1,16,64",
-            ),
-            part("postgres-4", postgres, false, "--workloads=hot --threads=4"),
-            part(
-                "postgres-uniform",
-                postgres,
-                true,
-                "--workloads=uniform --threads=1",
-            ),
-            part(
-                "postgres",
-                postgres,
-                false,
-                "--workloads=cold,transfer,jobs --threads=16",
-            ),
-            part(
-                "postgres-network",
-                postgres,
-                true,
-                "--workloads=hot --threads=16 --delays=2",
-            ),
-            part(
-                "postgres-cold",
-                postgres,
-                false,
-                "--workloads=cold --delays=2",
-            ),
-            part(
-                "mysql",
-                mysql,
-                false,
-                "--workloads=hot,cold,transfer,jobs --threads=16",
-            ),
-            part(
-                "sqlite",
-                "sqlite",
-                false,
-                "--workloads=hot,cold,transfer --threads=16",
-            ),
-        ];
-    }
-    vec![
-        part(
-            "postgres-hot",
-            postgres,
-            true,
-            "--workloads=hot --threads=1,4,16,64",
-        ),
-        part(
-            "postgres-uniform",
-            postgres,
-            true,
-            "--workloads=uniform --threads=1,16",
-        ),
-        part(
-            "postgres",
-            postgres,
-            false,
-            "--workloads=zipf,transfer,cold,jobs --threads=1,4,16,64",
-        ),
-        part(
-            "postgres-network",
-            postgres,
-            true,
-            "--workloads=hot --threads=1,16,64 --delays=0.5",
-        ),
-        part(
-            "postgres-far",
-            postgres,
-            false,
-            "--workloads=hot --threads=1,16,64 --delays=2",
-        ),
-        part(
-            "postgres-cold",
-            postgres,
-            false,
-            "--workloads=cold --delays=0.5,2",
-        ),
-        part(
-            "mysql",
-            mysql,
-            false,
-            "--workloads=hot,cold,transfer,jobs --threads=1,16",
-        ),
-        part(
-            "sqlite",
-            "sqlite",
-            false,
-            "--workloads=hot,cold,transfer --threads=1,16",
-        ),
-    ]
 }
 
 /// What the caller wants, on all databases in one process.

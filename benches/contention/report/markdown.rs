@@ -28,7 +28,8 @@ pub(super) fn text(results: &Results) -> String {
                 .unwrap_or(0),
             short(first.seconds)
         );
-        text += &table(results, &group, "deposits/s (× diesel)", |one| {
+        let rate = format!("{} (× diesel)", first.workload.rate());
+        text += &table(results, &group, &rate, |one| {
             cell_text(one.throughput, one.throughput_ratio)
         });
         text += &table(results, &group, "p99 in ms (× diesel)", |one| {

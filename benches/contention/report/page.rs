@@ -89,7 +89,7 @@ fn over_threads(results: &Results, group: &[&Cell]) -> Result<Vec<String>> {
         figure(
             "Throughput: more is better",
             &lines(
-                &over_threads_axes("deposits/s"),
+                &over_threads_axes(group[0].workload.rate()),
                 &by_threads(results, group, |one| one.throughput),
             )?,
         ),
@@ -120,7 +120,10 @@ fn beside_peers(results: &Results, cell: &Cell) -> Result<Option<String>> {
     }
     summaries.retain(|one| is_peer(one) || mine.contains(&one.series.strategy.as_str()));
     let bar = |one: &Summary<'_>| (one.series.strategy.clone(), one.throughput.median);
-    let plot = bars("deposits/s", &summaries.iter().map(bar).collect::<Vec<_>>())?;
+    let plot = bars(
+        cell.workload.rate(),
+        &summaries.iter().map(bar).collect::<Vec<_>>(),
+    )?;
     let caption = format!("Beside other libraries, {}: more is better", threads(cell));
     Ok(Some(figure(&caption, &plot)))
 }
@@ -138,7 +141,7 @@ fn of_one_cell(results: &Results, cell: &Cell) -> Result<Vec<String>> {
     Ok(vec![
         figure(
             &format!("Throughput{whose}: more is better"),
-            &bars("deposits/s", &bars_of(|one| one.throughput.median))?,
+            &bars(cell.workload.rate(), &bars_of(|one| one.throughput.median))?,
         ),
         figure(
             &format!("p99 of the latency{whose}: less is better"),

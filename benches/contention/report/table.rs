@@ -6,9 +6,8 @@ use crate::workload::Workload;
 
 type Column = (&'static str, fn(&Summary<'_>) -> String);
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 12] = [
     ("strategy", |one| one.series.strategy.clone()),
-    ("deposits/s", |one| one.throughput.to_string()),
     ("× diesel", |one| ratio(one.throughput_ratio)),
     ("p50 ms", |one| median(one, |run| run.total.p50)),
     ("p90", |one| median(one, |run| run.total.p90)),
@@ -26,6 +25,7 @@ const COLUMNS: [Column; 13] = [
 pub(super) fn of(results: &Results, cell: &Cell) -> Vec<Vec<String>> {
     let summaries = of_cell(results, cell);
     let mut columns = COLUMNS.to_vec();
+    columns.insert(1, (cell.workload.rate(), |one| one.throughput.to_string()));
     if cell.workload == Workload::Cold {
         let hot = |one: &Summary<'_>| median(one, |run| run.hot_throughput.unwrap_or_default());
         columns.push(("on the hot row/s", hot));
