@@ -62,7 +62,7 @@ fn run(options: &Options) -> Result<bool> {
         results.add(earlier);
     }
     if options.merge.is_empty() {
-        println!("this takes {}", HumanDuration(estimate::of(options)));
+        println!("this takes about {}", HumanDuration(estimate::of(options)));
         for url in options.databases() {
             let database = database::open(url)?;
             results.databases.push(database.description());
