@@ -58,7 +58,12 @@ fn picture(lines: &[Line]) -> Result<String> {
         let width = i32::try_from(width)?;
         let (plot, legend) = area.split_horizontally(width - LEGEND);
         draw_lines(&plot, &over_threads_axes("deposits/s"), lines)?;
-        let mut top = 24;
+        let most = lines.iter().filter_map(|line| line.points.last());
+        let most = most.map(|(threads, _)| *threads).fold(0.0, f64::max);
+        let heading = format!("at {most:.0} threads:");
+        let heading = Text::new(heading, (0, 12), FONT.into_font());
+        legend.draw(&heading).map_err(reason)?;
+        let mut top = 12 + LINE_HEIGHT + 6;
         for line in lines {
             let mark = Rectangle::new([(0, top), (18, top + 6)], colour(&line.name).filled());
             let label = format!("{}: {}", line.name, short(last(line)));
@@ -79,8 +84,7 @@ fn caption(results: &Results, cell: &Cell) -> String {
     let repeats = results.of(cell).map(|one| one.runs.len()).max();
     format!(
         "![Deposits a second on one hot row, over threads](benches/chart.svg)\n\n\
-         Deposits a second on one row that all threads want, the figures of the most threads, \
-         medians of {} × {} s. {} ({}), {}.\n",
+         Deposits a second on one row that all threads want, medians of {} × {} s. {} ({}), {}.\n",
         repeats.unwrap_or(0),
         short(cell.seconds),
         cell.database,

@@ -9,6 +9,9 @@ use crate::strategy::BY_HAND;
 use crate::summary::{short, Figure};
 
 const SIZE: (u32, u32) = (460, 320);
+/// Of a plot with bars: a bar with its name, and what is below all of them.
+const BAR: u32 = 36;
+const AXIS: u32 = 60;
 pub(super) const FONT: (&str, u32) = ("sans-serif", 17);
 
 /// A named line of points.
@@ -102,7 +105,8 @@ pub(super) fn draw_lines(area: &Area<'_>, axes: &Axes<'_>, lines: &[Line]) -> Re
 pub(super) fn bars(x: &str, bars: &[(String, f64)]) -> Result<String> {
     let (low, high) = range(bars.iter().map(|(_, value)| *value), 2.0);
     let rows = bars.len() as f64;
-    drawn(SIZE, |area| {
+    let height = AXIS + BAR * u32::try_from(bars.len())?;
+    drawn((SIZE.0, height), |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .margin_right(24)
