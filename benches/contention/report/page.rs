@@ -170,7 +170,7 @@ fn distribution(results: &Results, cell: &Cell) -> Result<String> {
         x_base: 10.0,
     };
     let plot = lines(&axes, &known.map(line).collect::<Vec<_>>())?;
-    let caption = format!("Latency of {} threads: less is better", cell.threads);
+    let caption = format!("Latency of {}: less is better", threads(cell));
     Ok(figure(&caption, &plot))
 }
 
