@@ -14,7 +14,7 @@ use crate::step::{self, cargo, Step};
 /// The bench's own folder, below that of the package.
 const OUT: &str = "target/contention";
 
-/// A full run takes about an hour, in parts.
+/// Of one part.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
 const BUILD: [&str; 5] = [
@@ -29,6 +29,7 @@ const BUILD: [&str; 5] = [
 struct Plan {
     /// Of all of them.
     timing: &'static str,
+    /// To start peers takes most of the time.
     with_peers: &'static [&'static str],
     postgres: &'static [&'static str],
     mysql: &'static [&'static str],
@@ -44,7 +45,6 @@ const QUICK: Plan = Plan {
         "--workloads=hot --threads=16 --delays=2",
     ],
     postgres: &[
-        // To start peers is most of the time.
         "--workloads=hot --threads=4",
         "--workloads=cold --delays=0,2",
         "--workloads=transfer,jobs --threads=16",
@@ -53,20 +53,23 @@ const QUICK: Plan = Plan {
     sqlite: &["--workloads=hot,cold,transfer --threads=16"],
 };
 
+/// Within half an hour.
 const FULL: Plan = Plan {
-    timing: "--seconds=2 --repeats=5",
+    timing: "--seconds=1 --repeats=5",
     with_peers: &[
-        "--workloads=hot --threads=1,4,16,64",
-        "--workloads=uniform --threads=1,16",
-        "--workloads=hot --threads=1,16,64 --delays=0.5",
+        "--workloads=hot --threads=1,16,64",
+        "--workloads=uniform --threads=1",
+        "--workloads=hot --threads=16 --delays=0.5",
     ],
     postgres: &[
-        "--workloads=hot --threads=1,16,64 --delays=2",
+        "--workloads=hot --threads=4",
+        "--workloads=hot --threads=64 --delays=0.5",
+        "--workloads=hot --threads=16,64 --delays=2",
         "--workloads=cold --delays=0,0.5,2",
-        "--workloads=zipf,transfer,jobs --threads=1,4,16,64",
+        "--workloads=uniform,zipf,transfer,jobs --threads=16",
     ],
-    mysql: &["--workloads=hot,cold,transfer,jobs --threads=1,16"],
-    sqlite: &["--workloads=hot,cold,transfer --threads=1,16"],
+    mysql: &["--workloads=hot,cold,transfer,jobs --threads=16"],
+    sqlite: &["--workloads=hot,cold,transfer --threads=16"],
 };
 
 /// One process.

@@ -69,7 +69,7 @@ enum Command {
     ///
     /// Writes target/contention/report.html and others; benches/README.md says how to read it.
     Bench {
-        /// In some minutes instead of an hour
+        /// In nine minutes instead of half an hour
         #[arg(long)]
         quick: bool,
         /// Other libraries, too, which are installed for it
