@@ -67,6 +67,7 @@
 //! | lock a row only if it is still what the user has seen | [`RowLock::at_version`] |
 //! | hold off others while a user edits, for longer than a transaction may take | [`Lease`] |
 //! | let nobody write who holds a lease no longer | [`HeldLease::guarded`] |
+//! | see who waits for whom, and end it | [`waits::lock_waits`], [`waits::terminate`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
 //!
@@ -136,6 +137,7 @@ mod select;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod transaction;
+pub mod waits;
 
 #[doc(inline)]
 pub use self::commit_token::{CommitToken, ParseCommitTokenError, Resolution};
@@ -152,7 +154,9 @@ pub use self::optimistic::{save_versioned, update_versioned, Versioned};
 #[doc(inline)]
 pub use self::retry::{FailedAttempt, Retry, RetryCause, Retryable};
 #[doc(inline)]
-pub use self::row_lock::{row_of, with_row_lock, with_row_locks, RetryingRowLock, RowLock};
+pub use self::row_lock::{
+    row_of, with_row_lock, with_row_locks, NamingRowLock, RetryingRowLock, RowLock,
+};
 
 /// The types behind the options of [`RowLock`], for naming one: `RowLock<ForUpdate, Timeout>`.
 pub mod options {
@@ -173,4 +177,5 @@ pub mod bounds {
     pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
     pub use crate::select::key::{KeyValue, KeyedBy};
     pub use crate::select::save::Savable;
+    pub use crate::waits::backend::WaitsBackend;
 }

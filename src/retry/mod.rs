@@ -235,7 +235,7 @@ impl<E> From<LockError> for Failure<E> {
 }
 
 impl<E: From<LockError>> Failure<E> {
-    fn into_error(self) -> E {
+    pub(crate) fn into_error(self) -> E {
         match self {
             Self::Lock(error) => error.into(),
             Self::Own(error) => error,

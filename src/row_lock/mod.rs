@@ -2,6 +2,7 @@
 
 mod builder;
 mod calls;
+mod naming;
 mod retrying;
 
 use diesel::associations::{HasTable, Identifiable};
@@ -12,6 +13,7 @@ use diesel::query_source::Table;
 
 pub use self::builder::RowLock;
 pub(crate) use self::calls::QueryByKey;
+pub use self::naming::NamingRowLock;
 pub use self::retrying::{ByTrait, Decide, RetryingRowLock};
 use crate::connection::LockConnection;
 use crate::error::LockError;

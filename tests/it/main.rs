@@ -10,6 +10,7 @@
 mod support;
 
 mod bank;
+mod blockers;
 mod conversions;
 mod errors;
 mod escaped;
