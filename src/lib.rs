@@ -67,6 +67,7 @@
 //! | lock a row only if it is still what the user has seen | [`RowLock::at_version`] |
 //! | hold off others while a user edits, for longer than a transaction may take | [`Lease`] |
 //! | let nobody write who holds a lease no longer | [`HeldLease::guarded`] |
+//! | know who was in the way when a call has timed out | [`RowLock::naming_blocker`] |
 //! | see who waits for whom, and end it | [`waits::lock_waits`], [`waits::terminate`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |

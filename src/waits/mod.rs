@@ -80,9 +80,10 @@ where
 
 /// Cancels the statement that the session is in; returns whether there is such a session.
 ///
-/// It frees no lock that the session has: the transaction that holds it stays open, on PostgreSQL
-/// to be rolled back by its client. A session that is [idle](Session::idle) in its transaction has
-/// no statement, so **this changes nothing there**: use [`terminate`].
+/// On PostgreSQL the transaction of that statement fails with it (or its innermost savepoint does), and
+/// its locks are free. MySQL and MariaDB take back the statement only, and the transaction keeps its
+/// locks. A session that is [idle](Session::idle) in its transaction is in no statement, so **this
+/// changes nothing there**, though it returns `true`: use [`terminate`].
 ///
 /// To a locked call in that session this is [`LockError::Cancelled`].
 ///

@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel_row_lock::waits::{cancel, terminate, SessionId};
 use diesel_row_lock::{with_row_lock, LockError};
 
-use super::{hold, spawn_waiter, wait_of};
+use super::{hold, running_blocker_of, spawn_waiter, wait_of};
 use crate::support::calls::nothing;
 use crate::support::laws;
 use crate::support::schema::accounts;
@@ -30,6 +30,38 @@ laws! {
             });
             assert!(!call.is_finished());
             holder.batch_execute("COMMIT").expect("the transaction is as it was");
+            call.join().unwrap().unwrap();
+        });
+        assert_eq!(db.balance(1), 1001);
+    }
+
+    [postgres] fn cancel_of_a_running_blocker_frees_the_row(db) {
+        thread::scope(|scope| {
+            let (mut holder, watcher) = (db.connect(), &mut db.connect());
+            hold(&mut holder, 1);
+            // The connection is handed back: to close it would free the row, too.
+            let running = scope.spawn(move || (holder.batch_execute("SELECT pg_sleep(60)"), holder));
+            let (waiter, call) = spawn_waiter!(db, scope, 1);
+            let blocker = running_blocker_of(watcher, waiter);
+            assert!(cancel(watcher, blocker).unwrap());
+            call.join().unwrap().expect("the row is free");
+            running.join().unwrap().0.expect_err("it was cancelled");
+        });
+    }
+
+    /// Twin: there a transaction outlives its statement.
+    [mysql] fn cancel_of_a_running_blocker_leaves_it_the_row(db) {
+        thread::scope(|scope| {
+            let (mut holder, watcher) = (db.connect(), &mut db.connect());
+            hold(&mut holder, 1);
+            let running = scope.spawn(move || (holder.batch_execute("DO SLEEP(60)"), holder));
+            let (waiter, call) = spawn_waiter!(db, scope, 1);
+            let blocker = running_blocker_of(watcher, waiter);
+            assert!(cancel(watcher, blocker).unwrap());
+            let (_, mut holder) = running.join().unwrap();
+            let wait = wait_of(watcher, waiter);
+            assert!(wait.blocker.id == blocker && wait.blocker.idle && !call.is_finished(), "{wait}");
+            holder.batch_execute("COMMIT").unwrap();
             call.join().unwrap().unwrap();
         });
         assert_eq!(db.balance(1), 1001);

@@ -46,6 +46,20 @@ mod helpers {
         found.unwrap()
     }
 
+    /// The blocker of this session, as soon as it is in a statement.
+    pub(super) fn running_blocker_of<C>(watcher: &mut C, waiter: SessionId) -> SessionId
+    where
+        C: LockConnection<Backend: WaitsBackend>,
+    {
+        let mut blocker = None;
+        wait_until("the blocker runs", Duration::from_millis(5), || {
+            let wait = wait_of(watcher, waiter);
+            blocker = (!wait.blocker.idle).then_some(wait.blocker.id);
+            blocker.is_some()
+        });
+        blocker.unwrap()
+    }
+
     pub(super) fn wait_until_nobody_waits_for<C>(watcher: &mut C, blocker: SessionId)
     where
         C: LockConnection<Backend: WaitsBackend>,
