@@ -115,7 +115,8 @@ pub(crate) enum Command {
         #[arg(value_parser = humantime::parse_duration)]
         hold: Duration,
         /// Who edits, as others see it
-        #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
+        #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
+        #[arg(default_value = "operator")]
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         operator: String,
     },

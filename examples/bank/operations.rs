@@ -13,7 +13,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel_row_lock::lease::Holder;
 use diesel_row_lock::waits::LockWait;
-use diesel_row_lock::{save_versioned, with_row_lock, with_row_locks, Lease, Locked};
+use diesel_row_lock::{save_versioned, with_row_lock, with_row_locks, HeldLease, Lease, Locked};
 
 use super::Conn;
 use crate::bank::Bank;
@@ -113,12 +113,11 @@ impl Bank for Conn {
         let account: Account = accounts::table.find(id).first(self)?;
         let lease = Lease::on(&account).ttl(EDIT).note("editing the owner");
         let held = lease.try_acquire(self, operator)?;
-        let edited = ask(&account.owner).and_then(|owner| match owner {
-            Some(owner) => held.guarded(self, |conn| rename(conn, id, &owner)),
-            None => Ok(()),
-        });
-        held.release(self)?;
-        edited
+        let edited = edit(self, id, &held, ask);
+        let released = held.release(self);
+        edited?;
+        released?;
+        Ok(())
     }
 
     fn editors(&mut self) -> Result<Vec<Holder>, BankError> {
@@ -136,6 +135,20 @@ impl Bank for Conn {
 
 /// How long an operator may think.
 const EDIT: Duration = Duration::from_secs(600);
+
+fn edit(
+    conn: &mut Conn,
+    id: i32,
+    held: &HeldLease,
+    ask: &mut dyn FnMut(&str) -> Result<Option<String>, BankError>,
+) -> Result<(), BankError> {
+    // Now, and not before the lease was had: until then another operator may have been at it.
+    let account: Account = accounts::table.find(id).first(conn)?;
+    match ask(&account.owner)? {
+        Some(owner) => held.guarded(conn, |conn| rename(conn, id, &owner)),
+        None => Ok(()),
+    }
+}
 
 fn rename(conn: &mut Conn, id: i32, owner: &str) -> Result<(), BankError> {
     let renamed = (

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::time::Duration;
 
-use diesel_row_lock::waits::{root_blockers, LockWait, Session};
+use diesel_row_lock::waits::{root_blockers, LockWait, Session, SessionId};
 
 /// A session, and how deep it stands under others.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) fn lines(waits: &[LockWait]) -> Vec<Line> {
 
 struct Forest<'w> {
     waits: &'w [LockWait],
-    seen: HashSet<diesel_row_lock::waits::SessionId>,
+    seen: HashSet<SessionId>,
     lines: Vec<Line>,
 }
 

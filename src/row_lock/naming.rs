@@ -1,6 +1,7 @@
 //! [`NamingRowLock`]: a [`RowLock`] whose timeout names its blocker.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -218,8 +219,8 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
     }
 }
 
-/// How long to leave the server alone at least.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long to leave the server alone at least: less where the whole wait is not much longer.
+const PAUSES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(50);
 
 /// The last blocker that was seen before the wait was `over`. Most waits are short, and cost the
 /// server nothing.
@@ -233,11 +234,11 @@ where
     N: LockConnection<Backend: WaitsBackend>,
 {
     let begun = Instant::now();
+    let shortest = (time / 2).clamp(*PAUSES.start(), *PAUSES.end());
     let mut seen = None;
     loop {
         let left = time.saturating_sub(begun.elapsed());
-        let pause = (left / 2).max(PAUSE.min(time / 2));
-        if over.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+        if over.recv_timeout(shortest.max(left / 2)) != Err(RecvTimeoutError::Timeout) {
             return seen;
         }
         let Ok(waits) = lock_waits(second) else {

@@ -38,7 +38,7 @@ pub(crate) mod backend;
 mod session;
 mod wait;
 
-use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use self::backend::WaitsBackend;
 pub(crate) use self::session::held_by;
@@ -56,8 +56,9 @@ use crate::error::LockError;
 /// showing the sessions as they were.
 ///
 /// - **PostgreSQL**: `pg_locks`, `pg_blocking_pids` and `pg_stat_activity`. Waits of all kinds, also for
-///   tables and advisory locks. Who waits in line for a row waits for the one before it. The queries
-///   of other users are shown to the members of `pg_read_all_stats`.
+///   tables and advisory locks. Who waits in line for a row waits for the one before it. A worker of
+///   autovacuum can be a blocker, too: its query begins with `autovacuum:`, and it begins anew when
+///   it is cancelled. The queries of other users are shown to the members of `pg_read_all_stats`.
 /// - **MariaDB**: `information_schema.innodb_trx`, `innodb_lock_waits`, `innodb_locks` and
 ///   `processlist`, which need the privilege `PROCESS`. Waits for rows only, and for InnoDB's locks
 ///   of tables. The server renews these lists only when nobody has read them for 100 ms. So callers
@@ -92,7 +93,8 @@ where
 /// # Errors
 ///
 /// - [`Denied`](LockError::Denied): the session is somebody else's. PostgreSQL asks for membership in
-///   that role or in `pg_signal_backend`, MariaDB for `CONNECTION ADMIN`;
+///   that role or in `pg_signal_backend`, MariaDB for `CONNECTION ADMIN`. On MariaDB and MySQL also if
+///   there is no such session, to who has not the privilege `PROCESS` and can't be told;
 /// - [`ConnectionLost`](LockError::ConnectionLost), [`Database`](LockError::Database): what Diesel
 ///   says.
 pub fn cancel<C>(conn: &mut C, session: SessionId) -> Result<bool, LockError>
@@ -118,13 +120,6 @@ where
     C: LockConnection<Backend: WaitsBackend>,
 {
     C::Backend::terminate(conn, session.get()).map_err(|error| denied::<C>(error))
-}
-
-fn session_of<C>(conn: &mut C) -> QueryResult<i64>
-where
-    C: LockConnection<Backend: WaitsBackend>,
-{
-    C::Backend::session(conn)
 }
 
 fn meaning<C>(error: DieselError) -> LockError

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::backend::WaitsBackend;
-use super::{meaning, session_of};
+use super::meaning;
 use crate::connection::LockConnection;
 use crate::error::LockError;
 
@@ -36,7 +36,7 @@ impl SessionId {
     where
         C: LockConnection<Backend: WaitsBackend>,
     {
-        let id = session_of(conn).map_err(|error| meaning::<C>(error))?;
+        let id = C::Backend::session(conn).map_err(|error| meaning::<C>(error))?;
         Ok(Self(id))
     }
 }

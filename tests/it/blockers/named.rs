@@ -55,6 +55,8 @@ laws! {
         let lock = RowLock::for_update().timeout(TIME).naming_blocker(second, session);
         let error = lock.with(conn, accounts::table.find(1), nothing).unwrap_err();
         let text = error.to_string();
+        // The way through an application that returns errors of Diesel.
+        let error = LockError::from(diesel::result::Error::from(error));
         let blocker = named(error).expect("a blocker");
         assert_eq!(blocker.application.as_deref(), Some("the bank"));
         let query = blocker.query.expect("a query");
