@@ -51,6 +51,8 @@
 //!
 //! # Which call do I need?
 //!
+//! For which kind of lock, and whether any, see [`which_lock`].
+//!
 //! | you want to | call |
 //! |---|---|
 //! | change one row | [`with_row_lock`] |
@@ -139,6 +141,9 @@ mod select;
 mod sqlite;
 mod transaction;
 pub mod waits;
+#[cfg(doc)]
+#[doc = include_str!("which_lock.md")]
+pub mod which_lock {}
 
 #[doc(inline)]
 pub use self::commit_token::{CommitToken, ParseCommitTokenError, Resolution};

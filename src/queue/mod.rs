@@ -312,8 +312,9 @@ where
                 })
         });
         self.shared.counter.batch(batch.len());
-        drop(turn);
         batch.answer(result.map_err(|error| self.or_expired(error, held)));
+        // Last: who comes again with its next change is then in the line before the next batch begins.
+        drop(turn);
         self.count_hold(held);
     }
 

@@ -1,6 +1,6 @@
 //! [`QueueStats`]: what a queue has done.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What a [`RowQueue`](super::RowQueue) has done since it was made, and who waits now.
@@ -29,46 +29,74 @@ pub struct QueueStats {
     pub longest_hold: Duration,
 }
 
+/// Many threads count at once, so none of them waits for another one: what is read is not of one
+/// moment. Times are in nanoseconds.
 #[derive(Debug, Default)]
-pub(super) struct Counter(Mutex<QueueStats>);
+pub(super) struct Counter {
+    served: AtomicU64,
+    turned_away: AtomicU64,
+    batches: AtomicU64,
+    changes: AtomicU64,
+    largest_batch: AtomicUsize,
+    waited: Times,
+    held: Times,
+}
+
+#[derive(Debug, Default)]
+struct Times {
+    all: AtomicU64,
+    longest: AtomicU64,
+}
+
+impl Times {
+    fn add(&self, time: Duration) {
+        // Enough for 584 years.
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.all.fetch_add(time, Relaxed);
+        self.longest.fetch_max(time, Relaxed);
+    }
+
+    fn read(&self) -> (Duration, Duration) {
+        let read = |time: &AtomicU64| Duration::from_nanos(time.load(Relaxed));
+        (read(&self.all), read(&self.longest))
+    }
+}
 
 impl Counter {
     pub(super) fn read(&self, waiting: usize) -> QueueStats {
+        let (waited, longest_wait) = self.waited.read();
+        let (held, longest_hold) = self.held.read();
         QueueStats {
             waiting,
-            ..*self.0.lock().unwrap_or_else(PoisonError::into_inner)
+            served: self.served.load(Relaxed),
+            turned_away: self.turned_away.load(Relaxed),
+            batches: self.batches.load(Relaxed),
+            changes: self.changes.load(Relaxed),
+            largest_batch: self.largest_batch.load(Relaxed),
+            waited,
+            longest_wait,
+            held,
+            longest_hold,
         }
     }
 
-    fn change(&self, act: impl FnOnce(&mut QueueStats)) {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
     pub(super) fn turned_away(&self) {
-        self.change(|stats| stats.turned_away += 1);
+        self.turned_away.fetch_add(1, Relaxed);
     }
 
     pub(super) fn waited(&self, time: Duration) {
-        self.change(|stats| {
-            stats.served += 1;
-            stats.waited += time;
-            stats.longest_wait = stats.longest_wait.max(time);
-        });
+        self.served.fetch_add(1, Relaxed);
+        self.waited.add(time);
     }
 
     pub(super) fn held(&self, time: Duration) {
-        self.change(|stats| {
-            stats.held += time;
-            stats.longest_hold = stats.longest_hold.max(time);
-        });
+        self.held.add(time);
     }
 
     /// A batch of so many changes, the leader's own among them.
     pub(super) fn batch(&self, changes: usize) {
-        self.change(|stats| {
-            stats.batches += 1;
-            stats.changes += changes as u64;
-            stats.largest_batch = stats.largest_batch.max(changes);
-        });
+        self.batches.fetch_add(1, Relaxed);
+        self.changes.fetch_add(changes as u64, Relaxed);
+        self.largest_batch.fetch_max(changes, Relaxed);
     }
 }
