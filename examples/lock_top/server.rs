@@ -37,6 +37,16 @@ impl<C: LockConnection<Backend: WaitsBackend>> Sessions for C {
     }
 }
 
+fn by_scheme(url: &str) -> Option<Connect> {
+    match url.split_once("://")?.0 {
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Some(establish::<diesel::PgConnection>),
+        #[cfg(feature = "mysql")]
+        "mysql" => Some(establish::<diesel::MysqlConnection>),
+        _ => None,
+    }
+}
+
 #[cfg_attr(
     not(any(feature = "postgres", feature = "mysql")),
     allow(dead_code, reason = "no server is compiled in")
@@ -50,13 +60,7 @@ where
 
 impl Server {
     pub(crate) fn connect(url: &str) -> Result<Self, Box<dyn Error>> {
-        let connect: Connect = match url.split_once("://") {
-            #[cfg(feature = "postgres")]
-            Some(("postgres" | "postgresql", _)) => establish::<diesel::PgConnection>,
-            #[cfg(feature = "mysql")]
-            Some(("mysql", _)) => establish::<diesel::MysqlConnection>,
-            _ => return Err(NO_SUCH_SERVER.into()),
-        };
+        let connect = by_scheme(url).ok_or(NO_SUCH_SERVER)?;
         Ok(Self {
             url: url.to_owned(),
             connect,

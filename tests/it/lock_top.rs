@@ -120,31 +120,29 @@ fn once_prints_who_waits_and_exits<C: Sees>(url: &str) {
 }
 
 #[test]
-fn what_it_cannot_show_is_one_line() {
-    for (arguments, says) in [
-        (
-            &["sqlite://bank.db", "--once"][..],
-            "the URL must begin with",
-        ),
-        #[cfg(feature = "postgres")]
-        (&["postgres://nobody@127.0.0.1:1/x", "--once"], "127.0.0.1"),
-    ] {
-        let output = Command::new(program()).args(arguments).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.starts_with("error: ") && said.contains(says), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
-    }
+fn url_of_no_server_is_refused() {
+    assert_refused(&["sqlite://bank.db", "--once"], "the URL must begin with");
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+fn server_that_does_not_answer_is_one_line() {
+    assert_refused(&["postgres://nobody@127.0.0.1:1/x", "--once"], "127.0.0.1");
 }
 
 #[test]
 #[cfg(feature = "postgres")]
 fn output_that_is_no_terminal_is_refused() {
     let server = servers::Postgres::new(&[]).unwrap();
-    let output = Command::new(program()).arg(server.url()).output().unwrap();
+    assert_refused(&[&server.url()], "--once");
+}
+
+fn assert_refused(arguments: &[&str], says: &str) {
+    let output = Command::new(program()).args(arguments).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("--once"), "{said}");
+    assert!(said.starts_with("error: ") && said.contains(says), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 fn once(url: &str) -> Output {
