@@ -100,6 +100,10 @@ pub(crate) type Translations = &'static [(&'static str, Messages)];
 ///
 /// It can't be implemented outside of this crate.
 pub trait LockBackend: LeaseBackend {
+    /// What it is called in the [telemetry](crate::telemetry): `db.system.name` of OpenTelemetry.
+    #[doc(hidden)]
+    const SYSTEM: &'static str;
+
     /// Whether the victim of a deadlock or a conflict loses its whole transaction, and not only
     /// the innermost savepoint.
     #[doc(hidden)]

@@ -71,6 +71,7 @@
 //! | let nobody write who holds a lease no longer | [`HeldLease::guarded`] |
 //! | know who was in the way when a call has timed out | [`RowLock::naming_blocker`] |
 //! | see who waits for whom, and end it | [`waits::lock_waits`], [`waits::terminate`] |
+//! | see in logs and metrics how long calls wait and hold | [`telemetry`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
 //!
@@ -104,6 +105,7 @@
 //!   library, as Diesel's features of the same names.
 //! - **`race`**: the module [`race`](https://docs.rs/diesel-row-lock/latest/diesel_row_lock/race/), which
 //!   proves that code has a race, and that the lock cures it. For `dev-dependencies`.
+//! - **`tracing`**, **`metrics`**: a span for each locked call, counters and histograms; see [`telemetry`].
 //! - **`bundled-postgres`**, **`bundled-sqlite`**: the same with a client library built from source.
 
 #![warn(
@@ -139,6 +141,7 @@ mod row_lock;
 mod select;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+pub mod telemetry;
 mod transaction;
 pub mod waits;
 #[cfg(doc)]
@@ -180,7 +183,7 @@ pub mod bounds {
     pub use crate::hold::{Hold, LockHold};
     pub use crate::row_lock::{ByTrait, Decide};
     pub use crate::select::by_key::SelectByKeys;
-    pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
+    pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Strength};
     pub use crate::select::key::{KeyValue, KeyedBy};
     pub use crate::select::save::Savable;
     pub use crate::waits::backend::WaitsBackend;

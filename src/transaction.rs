@@ -16,6 +16,8 @@ use crate::backend::{classify, unsupported, LockBackend, Settings, Waiting, GUAR
 use crate::commit_token::CommitToken;
 use crate::connection::{entered, left_to, mark_broken, status, LockConnection};
 use crate::error::LockError;
+use crate::retry::Failure;
+use crate::telemetry::{Attempt, Call};
 
 /// What the caller asked for, apart from the statement.
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +27,14 @@ pub(crate) struct Request {
     pub(crate) commit_token: Option<CommitToken>,
 }
 
-/// Runs `acquire` and then `body` in one transaction.
+/// Runs `acquire` and then `body` in one transaction, an attempt of `call`.
 ///
 /// Commits when `body` returns `Ok`, rolls back when either returns `Err` or panics. Inside an
 /// open transaction it is a savepoint instead.
 pub(crate) fn run<C, T, R, E>(
     conn: &mut C,
     request: Request,
+    call: &Call,
     acquire: impl FnOnce(&mut C) -> Result<T, LockError>,
     body: impl FnOnce(&mut C, T) -> Result<R, E>,
 ) -> Result<R, E>
@@ -39,12 +42,29 @@ where
     C: LockConnection,
     E: From<LockError>,
 {
+    let mut attempt = call.attempt();
+    let result = transact(conn, request, &mut attempt, acquire, body);
+    attempt.end(&result);
+    result.map_err(Failure::into_error)
+}
+
+fn transact<C, T, R, E>(
+    conn: &mut C,
+    request: Request,
+    attempt: &mut Attempt<'_>,
+    acquire: impl FnOnce(&mut C) -> Result<T, LockError>,
+    body: impl FnOnce(&mut C, T) -> Result<R, E>,
+) -> Result<R, Failure<E>>
+where
+    C: LockConnection,
+{
     let mut transaction = Transaction::begin(conn, request)?;
     let acquired = match acquire(transaction.conn) {
         Ok(acquired) => acquired,
         Err(error) => return Err(transaction.fail(error).into()),
     };
     transaction.held_since = Instant::now();
+    attempt.locked();
     match body(transaction.conn, acquired) {
         Ok(value) => {
             transaction.commit()?;
@@ -52,7 +72,7 @@ where
         }
         Err(error) => {
             transaction.roll_back()?;
-            Err(error)
+            Err(Failure::Own(error))
         }
     }
 }

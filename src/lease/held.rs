@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::sql::{Values, GUARD, RELEASE, RENEW};
 use super::view::look;
 use super::{execute, Lease};
-use crate::backend::Settings;
+use crate::backend::{LockBackend, Settings};
 use crate::connection::LockConnection;
 use crate::error::LockError;
+use crate::select::clause::{ForUpdate, Strength};
+use crate::telemetry::Call;
 use crate::transaction::{run, Request};
 
 /// A lease that was acquired: the lease and its token.
@@ -129,6 +131,7 @@ impl HeldLease {
     /// # Panics
     ///
     /// Only if `f` does.
+    #[track_caller]
     pub fn guarded<C, R, E>(
         &self,
         conn: &mut C,
@@ -144,9 +147,13 @@ impl HeldLease {
             outermost: false,
             commit_token: None,
         };
+        let call = Call::begin(C::Backend::SYSTEM, ForUpdate::NAME, || {
+            Some("row_lock_leases")
+        });
         run(
             conn,
             request,
+            &call,
             |conn| self.mine(!look(conn, GUARD, values)?.is_empty()),
             |conn, ()| f(conn),
         )

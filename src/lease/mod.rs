@@ -19,6 +19,7 @@ pub use self::view::{Holder, Override};
 use crate::backend::{classify, Settings, Waiting};
 use crate::connection::{status, LockConnection};
 use crate::error::LockError;
+use crate::telemetry::Call;
 use crate::transaction::{run, run_alone, Request};
 
 /// What can be leased: a name, and how.
@@ -107,7 +108,13 @@ where
         commit_token: None,
     };
     refuse_nested(conn)?;
-    run(conn, request, |_| Ok(()), |conn, ()| body(conn))
+    run(
+        conn,
+        request,
+        &Call::untold(),
+        |_| Ok(()),
+        |conn, ()| body(conn),
+    )
 }
 
 /// One statement that changes something, by itself where the backend does the rest as one, too.

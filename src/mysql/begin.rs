@@ -17,6 +17,7 @@ use super::{classify, messages};
 use crate::backend::{batch, Cause, LockBackend, Messages, Settings, Translations, Waiting, GUARD};
 
 impl LockBackend for Mysql {
+    const SYSTEM: &'static str = "mysql";
     const VICTIM_LOSES_TRANSACTION: bool = true;
     const CONNECTIONS_PER_ROW: usize = 2;
     const ROW_VALUES: &'static str = "";

@@ -8,6 +8,7 @@ use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::hold::{Hold, LockHold};
 use crate::locked::Locked;
+use crate::retry::Failure;
 use crate::row_lock::RowLock;
 use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
 use crate::select::key::{KeyValue, KeyedBy};
@@ -89,6 +90,7 @@ impl<S, W: Copy, T: Copy, H: Hold> AtVersion<S, W, T, H> {
     /// # Panics
     ///
     /// Only if `f` does.
+    #[track_caller]
     pub fn with<'q, C, Q, M, K, Kind, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
     where
         C: LockConnection,
@@ -103,15 +105,23 @@ impl<S, W: Copy, T: Copy, H: Hold> AtVersion<S, W, T, H> {
         F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
         E: From<LockError>,
     {
-        self.lock.with(conn, query, |conn, row: Locked<'_, M>| {
+        let call = self.lock.call::<C, Q::Query>();
+        let checked = |conn: &mut C, row: Locked<'_, M>| {
             if row.version().into() == self.version {
-                f(conn, row)
+                f(conn, row).map_err(Failure::Own)
             } else {
-                Err(E::from(LockError::StaleRow {
+                Err(Failure::Lock(LockError::StaleRow {
                     key: format!("{:?}", row.key()),
                     expected: self.version,
                 }))
             }
+        };
+        let result = self.lock.attempt(&call, conn, query, checked);
+        result.map_err(|failure| {
+            if let Failure::Lock(error) = &failure {
+                call.closure_failed(error);
+            }
+            failure.into_error()
         })
     }
 }

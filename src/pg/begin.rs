@@ -14,6 +14,7 @@ use super::{classify, messages};
 use crate::backend::{Cause, LockBackend, Messages, Settings, Translations, Waiting};
 
 impl LockBackend for Pg {
+    const SYSTEM: &'static str = "postgresql";
     const VICTIM_LOSES_TRANSACTION: bool = false;
     const CONNECTIONS_PER_ROW: usize = 2;
     const ROW_VALUES: &'static str = "";

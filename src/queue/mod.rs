@@ -37,6 +37,7 @@ use crate::row_lock::{QueryByKey, RowLock};
 use crate::select::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect};
 use crate::select::key::{KeyValue, KeyedBy};
 use crate::select::save::Savable;
+use crate::telemetry::Call;
 
 type Jobs<M> = Box<dyn Job<M>>;
 
@@ -112,9 +113,10 @@ where
         self.shared.counter.read(self.shared.lines.waiting())
     }
 
-    fn connection(&self) -> Result<PooledConnection<ConnectionManager<C>>, LockError> {
+    fn connection(&self, call: &Call) -> Result<PooledConnection<ConnectionManager<C>>, LockError> {
         let conn = self.shared.pool.get();
         conn.map_err(|source| LockError::Pool { source })
+            .inspect_err(|error| call.failed(error))
     }
 
     /// Stands in line for a row; `None` if somebody has done the job.
@@ -176,6 +178,7 @@ where
     /// # Panics
     ///
     /// Only if `f` does.
+    #[track_caller]
     pub fn with_row_lock<K, R, E, F>(&self, id: K, f: F) -> Result<R, E>
     where
         M: KeyedBy<K>,
@@ -188,9 +191,11 @@ where
         let Some((mut turn, _)) = self.line_up(&id, None)? else {
             unreachable!("nobody takes a turn that has no job")
         };
-        let mut conn = self.connection()?;
+        let lock = self.shared.lock;
+        let call = lock.call::<C, M::Table>();
+        let mut conn = self.connection(&call)?;
         let mut held = None;
-        let result = self.shared.lock.with_key(&mut *conn, &id, |conn, row| {
+        let result = lock.attempt_key(&call, &mut *conn, &id, |conn, row| {
             turn.acquired(None);
             held = Some(Instant::now());
             f(conn, row)
@@ -222,6 +227,7 @@ where
     /// # Panics
     ///
     /// Only if `f` does.
+    #[track_caller]
     pub fn update<K, Kind, R, E, F>(&self, id: K, f: F) -> Result<R, E>
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
@@ -246,6 +252,7 @@ where
     /// # Panics
     ///
     /// Only if `f` does.
+    #[track_caller]
     pub fn update_retrying<K, Kind, R, E, F>(&self, id: K, f: F) -> Result<R, E>
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
@@ -259,6 +266,7 @@ where
         self.change(id, Again(f))
     }
 
+    #[track_caller]
     fn change<K, Kind, R, E, F>(&self, id: K, change: F) -> Result<R, E>
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
@@ -284,6 +292,7 @@ where
     }
 
     /// Runs the transaction for this job and for those that have come by the time the lock is had.
+    #[track_caller]
     fn lead<K, Kind>(&self, id: &K, mut turn: Turn<'_, RowKey, Jobs<M>>, job: Jobs<M>)
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
@@ -292,24 +301,25 @@ where
         for<'q> LockingSelect<QueryByKey<M, K>, S, W, EveryTable>: LoadQuery<'q, C, M>,
     {
         let bounds = &self.shared.bounds;
+        let lock = self.shared.lock;
+        let call = lock.call::<C, M::Table>();
         let mut batch = Batch::new(job);
         let mut held = None;
         let result = batch.run(bounds.retry.as_ref(), |batch| {
-            let mut conn = self.connection()?;
-            self.shared
-                .lock
-                .with_key(&mut *conn, id, |conn, row: Locked<'_, M>| {
-                    if held.is_none() {
-                        held = Some(Instant::now());
-                        batch.add(turn.acquired(Some(bounds.largest_batch.saturating_sub(1))));
-                    }
-                    let (changed, late) = batch.change(row.into_inner(), bounds.longest_batch);
-                    turn.put_back(late);
-                    if let Some(row) = changed {
-                        row.save(id, conn)?;
-                    }
-                    Ok::<_, LockError>(())
-                })
+            let mut conn = self.connection(&call)?;
+            lock.attempt_key(&call, &mut *conn, id, |conn, row: Locked<'_, M>| {
+                if held.is_none() {
+                    held = Some(Instant::now());
+                    batch.add(turn.acquired(Some(bounds.largest_batch.saturating_sub(1))));
+                }
+                let (changed, late) = batch.change(row.into_inner(), bounds.longest_batch);
+                turn.put_back(late);
+                if let Some(row) = changed {
+                    row.save(id, conn)?;
+                }
+                Ok(())
+            })
+            .inspect_err(|error| call.closure_failed(error))
         });
         self.shared.counter.batch(batch.len());
         batch.answer(result.map_err(|error| self.or_expired(error, held)));

@@ -1,32 +1,18 @@
 //! What a [`RowLock`] ends in: [`with`](RowLock::with), [`with_all`](RowLock::with_all),
 //! [`with_many`](RowLock::with_many).
 
-use std::collections::{HashMap, HashSet};
-use std::fmt::Debug;
-use std::hash::Hash;
-use std::time::Duration;
-
-use diesel::associations::HasTable;
-use diesel::dsl::Find;
 use diesel::query_builder::AsQuery;
-use diesel::query_dsl::methods::{FindDsl, LoadQuery};
+use diesel::query_dsl::methods::LoadQuery;
 use diesel::query_source::Table;
-use diesel::result::QueryResult;
-use diesel::RunQueryDsl;
 
 use super::RowLock;
-use crate::backend::{classify, unsupported, Settings};
 use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::hold::{Hold, LockHold};
 use crate::locked::Locked;
 use crate::select::by_key::SelectByKeys;
-use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Wait};
+use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
 use crate::select::key::{KeyValue, KeyedBy};
-use crate::transaction::{run, Request};
-
-/// The query for the row of a model with a key.
-pub(crate) type QueryByKey<M, K> = <Find<<M as HasTable>::Table, K> as AsQuery>::Query;
 
 impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// Locks the row of `query`, hands it to `f` as it is now, and commits when `f` returns `Ok`.
@@ -94,6 +80,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn with<'q, C, Q, M, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
     where
         C: LockConnection,
@@ -106,13 +93,8 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
         F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
         E: From<LockError>,
     {
-        let select = self.select(query.as_query());
-        run(
-            conn,
-            self.request(),
-            |conn| self.acquired::<C, _>(select.get_result(conn)),
-            |conn, row| f(conn, Locked::new(row)),
-        )
+        let call = self.call::<C, Q::Query>();
+        self.attempt(&call, conn, query, f)
     }
 
     /// Locks every row of `query`, hands them to `f` in the query's order, and commits when `f`
@@ -149,6 +131,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn with_all<'q, C, Q, M, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
     where
         C: LockConnection,
@@ -161,13 +144,8 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
         F: for<'tx> FnOnce(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,
     {
-        let select = self.select(query.as_query());
-        run(
-            conn,
-            self.request(),
-            |conn| self.acquired::<C, _>(select.load(conn)),
-            |conn, rows| f(conn, rows.into_iter().map(Locked::new).collect()),
-        )
+        let call = self.call::<C, Q::Query>();
+        self.attempt_all(&call, conn, query, f)
     }
 
     /// Locks the rows with these primary keys, hands them to `f` in the order asked for, and
@@ -204,6 +182,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn with_many<C, M, I, K, Kind, R, E, F>(self, conn: &mut C, keys: I, f: F) -> Result<R, E>
     where
         C: LockConnection,
@@ -218,128 +197,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
         F: for<'tx> FnOnce(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,
     {
-        let keys: Vec<K> = keys.into_iter().collect();
-        refuse_duplicates(&keys)?;
-        run(
-            conn,
-            self.request(),
-            |conn| {
-                if keys.is_empty() {
-                    return Ok(Vec::new());
-                }
-                let select = self.select(SelectByKeys::new(M::table(), &keys));
-                let rows = self.acquired::<C, _>(select.load(conn))?;
-                in_order_of(&keys, rows)
-            },
-            |conn, rows| f(conn, rows.into_iter().map(Locked::new).collect()),
-        )
+        let call = self.call::<C, M::Table>();
+        self.attempt_many(&call, conn, keys, f)
     }
-
-    /// As [`with`](Self::with), for the row of a model whose key is known.
-    pub(crate) fn with_key<C, M, K, R, E, F>(self, conn: &mut C, key: &K, f: F) -> Result<R, E>
-    where
-        C: LockConnection,
-        S: LockStrength<C::Backend>,
-        W: LockWait<C::Backend>,
-        T: LockTables<C::Backend>,
-        H: LockHold<C::Backend>,
-        M: KeyedBy<K>,
-        K: Clone + Eq + Debug,
-        M::Table: FindDsl<K, Output: AsQuery>,
-        for<'q> LockingSelect<QueryByKey<M, K>, S, W, T>: LoadQuery<'q, C, M>,
-        F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
-        E: From<LockError>,
-    {
-        let select = self.select(M::table().find(key.clone()).as_query());
-        run(
-            conn,
-            self.request(),
-            |conn| match self.acquired::<C, M>(select.get_result(conn)) {
-                Ok(row) if row.key() == *key => Ok(row),
-                Ok(row) => Err(LockError::WrongRow {
-                    key: format!("{:?}", row.key()),
-                }),
-                Err(LockError::NotFound { .. }) => Err(LockError::NotFound {
-                    key: Some(format!("{key:?}")),
-                }),
-                Err(error) => Err(error),
-            },
-            |conn, row| f(conn, Locked::new(row)),
-        )
-    }
-
-    pub(crate) fn hold_limit(&self) -> Option<Duration> {
-        self.hold.limit()
-    }
-
-    fn request(&self) -> Request
-    where
-        W: Wait,
-    {
-        Request {
-            settings: Settings {
-                waiting: self.wait.waiting(),
-                hold: self.hold.limit(),
-            },
-            outermost: self.outermost,
-            commit_token: self.commit_token,
-        }
-    }
-
-    pub(crate) fn select<Q>(self, query: Q) -> LockingSelect<Q, S, W, T> {
-        LockingSelect {
-            query,
-            strength: self.strength,
-            wait: self.wait,
-            tables: self.tables,
-        }
-    }
-
-    /// The result of the locking statement, with its error by meaning.
-    fn acquired<C, R>(&self, result: QueryResult<R>) -> Result<R, LockError>
-    where
-        C: LockConnection,
-        W: LockWait<C::Backend>,
-        T: LockTables<C::Backend>,
-    {
-        let waiting = self.wait.waiting();
-        result.map_err(|error| {
-            if T::ARE_NAMED {
-                unsupported::<C::Backend>(error, waiting)
-            } else {
-                classify::<C::Backend>(error, waiting)
-            }
-        })
-    }
-}
-
-fn refuse_duplicates<K: Eq + Hash + Debug>(keys: &[K]) -> Result<(), LockError> {
-    let mut seen = HashSet::with_capacity(keys.len());
-    match keys.iter().find(|key| !seen.insert(*key)) {
-        Some(key) => Err(LockError::DuplicateKey {
-            key: format!("{key:?}"),
-        }),
-        None => Ok(()),
-    }
-}
-
-/// The rows in the order of the keys; the database returned them in an order of its own.
-fn in_order_of<K, M>(keys: &[K], rows: Vec<M>) -> Result<Vec<M>, LockError>
-where
-    K: Eq + Hash + Debug,
-    M: KeyedBy<K>,
-{
-    let mut rows: HashMap<K, M> = rows.into_iter().map(|row| (row.key(), row)).collect();
-    let asked_for: Vec<_> = keys.iter().map(|key| (key, rows.remove(key))).collect();
-    if let Some(key) = rows.into_keys().next() {
-        return Err(LockError::WrongRow {
-            key: format!("{key:?}"),
-        });
-    }
-    let found = asked_for.into_iter().map(|(key, row)| {
-        row.ok_or_else(|| LockError::NotFound {
-            key: Some(format!("{key:?}")),
-        })
-    });
-    found.collect()
 }

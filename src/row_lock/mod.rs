@@ -1,5 +1,6 @@
 //! The face: lock rows, hand them over fresh, commit.
 
+mod attempt;
 mod builder;
 mod calls;
 mod naming;
@@ -11,8 +12,8 @@ use diesel::query_builder::AsQuery;
 use diesel::query_dsl::methods::{FindDsl, LoadQuery};
 use diesel::query_source::Table;
 
+pub(crate) use self::attempt::QueryByKey;
 pub use self::builder::RowLock;
-pub(crate) use self::calls::QueryByKey;
 pub use self::naming::NamingRowLock;
 pub use self::retrying::{ByTrait, Decide, RetryingRowLock};
 use crate::connection::LockConnection;
@@ -50,6 +51,7 @@ use crate::select::key::{KeyValue, KeyedBy};
 /// # Ok(())
 /// # }
 /// ```
+#[track_caller]
 pub fn with_row_lock<'q, C, Q, M, R, E, F>(conn: &mut C, query: Q, f: F) -> Result<R, E>
 where
     C: LockConnection,
@@ -98,6 +100,7 @@ where
 /// # Ok(())
 /// # }
 /// ```
+#[track_caller]
 pub fn with_row_locks<C, M, K, Kind, R, E, F, const N: usize>(
     conn: &mut C,
     keys: [K; N],

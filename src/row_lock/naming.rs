@@ -103,6 +103,7 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
     /// # Panics
     ///
     /// Only if `f` does.
+    #[track_caller]
     pub fn with<'q, C, Q, M, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
     where
         C: LockConnection<Backend: WaitsBackend>,
@@ -116,8 +117,9 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
         F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
         E: From<LockError>,
     {
+        let call = self.lock.call::<C, Q::Query>();
         self.watched(|lock, waiting| {
-            lock.with(conn, query, |conn: &mut C, row: Locked<'_, M>| {
+            lock.attempt(&call, conn, query, |conn: &mut C, row: Locked<'_, M>| {
                 drop(waiting);
                 f(conn, row).map_err(Failure::Own)
             })
@@ -133,6 +135,7 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
     /// # Panics
     ///
     /// Only if `f` does.
+    #[track_caller]
     pub fn with_all<'q, C, Q, M, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
     where
         C: LockConnection<Backend: WaitsBackend>,
@@ -146,11 +149,17 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
         F: for<'tx> FnOnce(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,
     {
+        let call = self.lock.call::<C, Q::Query>();
         self.watched(|lock, waiting| {
-            lock.with_all(conn, query, |conn: &mut C, rows: Vec<Locked<'_, M>>| {
-                drop(waiting);
-                f(conn, rows).map_err(Failure::Own)
-            })
+            lock.attempt_all(
+                &call,
+                conn,
+                query,
+                |conn: &mut C, rows: Vec<Locked<'_, M>>| {
+                    drop(waiting);
+                    f(conn, rows).map_err(Failure::Own)
+                },
+            )
         })
     }
 
@@ -163,6 +172,7 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
     /// # Panics
     ///
     /// Only if `f` does.
+    #[track_caller]
     pub fn with_many<C, M, I, K, Kind, R, E, F>(self, conn: &mut C, keys: I, f: F) -> Result<R, E>
     where
         C: LockConnection<Backend: WaitsBackend>,
@@ -179,11 +189,17 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
         F: for<'tx> FnOnce(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,
     {
+        let call = self.lock.call::<C, M::Table>();
         self.watched(|lock, waiting| {
-            lock.with_many(conn, keys, |conn: &mut C, rows: Vec<Locked<'_, M>>| {
-                drop(waiting);
-                f(conn, rows).map_err(Failure::Own)
-            })
+            lock.attempt_many(
+                &call,
+                conn,
+                keys,
+                |conn: &mut C, rows: Vec<Locked<'_, M>>| {
+                    drop(waiting);
+                    f(conn, rows).map_err(Failure::Own)
+                },
+            )
         })
     }
 

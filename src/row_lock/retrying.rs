@@ -16,6 +16,7 @@ use crate::retry::{Failure, Retry, RetryCause, Retryable};
 use crate::select::by_key::SelectByKeys;
 use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Timeout, Wait};
 use crate::select::key::{KeyValue, KeyedBy};
+use crate::telemetry::Call;
 
 /// A [`RowLock`] with a [`Retry`] policy, from [`RowLock::retry`].
 ///
@@ -137,6 +138,7 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
     /// # Errors
     ///
     /// See [`RetryingRowLock`].
+    #[track_caller]
     pub fn with<'q, C, Q, M, R, E, F>(&self, conn: &mut C, query: Q, mut f: F) -> Result<R, E>
     where
         C: LockConnection,
@@ -152,12 +154,13 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
         E: From<LockError>,
         D: Decide<E>,
     {
-        self.run(|left| {
+        let call = self.lock.call::<C, Q::Query>();
+        self.run(&call, |left| {
             let query = query.clone();
             let f = |conn: &mut C, row: Locked<'_, M>| f(conn, row).map_err(Failure::Own);
             match self.bounded(left) {
-                Some(bounded) => bounded.with(conn, query, f),
-                None => self.lock.with(conn, query, f),
+                Some(bounded) => bounded.attempt(&call, conn, query, f),
+                None => self.lock.attempt(&call, conn, query, f),
             }
         })
     }
@@ -167,6 +170,7 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
     /// # Errors
     ///
     /// See [`RetryingRowLock`].
+    #[track_caller]
     pub fn with_all<'q, C, Q, M, R, E, F>(&self, conn: &mut C, query: Q, mut f: F) -> Result<R, E>
     where
         C: LockConnection,
@@ -182,12 +186,13 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
         E: From<LockError>,
         D: Decide<E>,
     {
-        self.run(|left| {
+        let call = self.lock.call::<C, Q::Query>();
+        self.run(&call, |left| {
             let query = query.clone();
             let f = |conn: &mut C, rows: Vec<Locked<'_, M>>| f(conn, rows).map_err(Failure::Own);
             match self.bounded(left) {
-                Some(bounded) => bounded.with_all(conn, query, f),
-                None => self.lock.with_all(conn, query, f),
+                Some(bounded) => bounded.attempt_all(&call, conn, query, f),
+                None => self.lock.attempt_all(&call, conn, query, f),
             }
         })
     }
@@ -197,6 +202,7 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
     /// # Errors
     ///
     /// See [`RetryingRowLock`].
+    #[track_caller]
     pub fn with_many<C, M, I, K, Kind, R, E, F>(
         &self,
         conn: &mut C,
@@ -221,25 +227,30 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
         D: Decide<E>,
     {
         let keys: Vec<K> = keys.into_iter().collect();
-        self.run(|left| {
+        let call = self.lock.call::<C, M::Table>();
+        self.run(&call, |left| {
             let keys = keys.iter().cloned();
             let f = |conn: &mut C, rows: Vec<Locked<'_, M>>| f(conn, rows).map_err(Failure::Own);
             match self.bounded(left) {
-                Some(bounded) => bounded.with_many(conn, keys, f),
-                None => self.lock.with_many(conn, keys, f),
+                Some(bounded) => bounded.attempt_many(&call, conn, keys, f),
+                None => self.lock.attempt_many(&call, conn, keys, f),
             }
         })
     }
 
     fn run<R, E>(
         &self,
+        call: &Call,
         attempt: impl FnMut(Option<Duration>) -> Result<R, Failure<E>>,
     ) -> Result<R, E>
     where
         E: From<LockError>,
         D: Decide<E>,
     {
-        self.policy.run(attempt, |error| self.decide.cause(error))
+        self.policy.run(attempt, |error| {
+            let cause = self.decide.cause(error);
+            cause.inspect(|cause| call.failed_by(*cause))
+        })
     }
 
     /// The same lock, waiting no longer than the policy's deadline leaves. A request that does not

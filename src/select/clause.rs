@@ -65,13 +65,36 @@ pub struct EveryTable;
 #[derive(Debug, Clone, Copy, QueryId)]
 pub struct Of<T>(pub(crate) T);
 
+/// A lock strength.
+pub trait Strength: Copy + QueryId {
+    /// What it is called in the [telemetry](crate::telemetry).
+    #[doc(hidden)]
+    const NAME: &'static str;
+}
+
+impl Strength for ForUpdate {
+    const NAME: &'static str = "for_update";
+}
+
+impl Strength for ForNoKeyUpdate {
+    const NAME: &'static str = "for_no_key_update";
+}
+
+impl Strength for ForShare {
+    const NAME: &'static str = "for_share";
+}
+
+impl Strength for ForKeyShare {
+    const NAME: &'static str = "for_key_share";
+}
+
 /// A lock strength that the backend `DB` has.
 #[diagnostic::on_unimplemented(
     message = "`{DB}` has no row lock of strength `{Self}`",
     note = "PostgreSQL has `for_update`, `for_no_key_update`, `for_share` and `for_key_share`; MySQL and MariaDB have `for_update` and `for_share`",
     note = "SQLite locks the whole database and has only `RowLock::for_update()`"
 )]
-pub trait LockStrength<DB>: Copy + QueryId {
+pub trait LockStrength<DB>: Strength {
     /// The clause, with a blank before it.
     #[doc(hidden)]
     const SQL: &'static str;

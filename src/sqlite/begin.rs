@@ -16,6 +16,7 @@ use crate::error::LockError;
 use crate::select::ablation::are_locks_taken_out;
 
 impl LockBackend for Sqlite {
+    const SYSTEM: &'static str = "sqlite";
     const VICTIM_LOSES_TRANSACTION: bool = false;
     const CONNECTIONS_PER_ROW: usize = 1;
     const ROW_VALUES: &'static str = "VALUES ";

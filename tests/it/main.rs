@@ -46,4 +46,6 @@ mod session;
 mod sqlite;
 mod strengths;
 mod swallowed;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod telemetry;
 mod waits;

@@ -9,39 +9,9 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Retry, RetryCause, Retryable, RowLock};
 
-use crate::support::calls::nothing;
+use crate::support::calls::{cross, nothing};
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
-
-/// Two threads, each of which locks one account and then adds 1 to the other by a statement of the
-/// closure. On their first attempt they meet between the two steps, so one of them is the victim of
-/// a deadlock. `$call` is `|conn, own id, closure|`; the results come as an array.
-macro_rules! cross {
-    ($db:ident, $error:ty, $call:expr) => {{
-        let meet = &Barrier::new(2);
-        thread::scope(|scope| {
-            let threads = [(1, 2), (2, 1)].map(|(own, other)| {
-                scope.spawn(move || {
-                    let mut first = true;
-                    $call(
-                        &mut $db.connect(),
-                        own,
-                        |conn: &mut Conn, _: Locked<Account>| {
-                            if std::mem::take(&mut first) {
-                                meet.wait();
-                            }
-                            diesel::update(accounts::table.find(other))
-                                .set(accounts::balance.eq(accounts::balance + 1))
-                                .execute(conn)?;
-                            Ok::<(), $error>(())
-                        },
-                    )
-                })
-            });
-            threads.map(|thread| thread.join().unwrap())
-        })
-    }};
-}
 
 /// An error of the user's: three lines make it retryable.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use crate::step::{self, cargo, Step};
 use crate::{bench, page, test};
 
 /// Each feature alone, and each pair of databases: code must not need another one's imports.
-const FEATURES: [&str; 13] = [
+const FEATURES: [&str; 18] = [
     "",
     "postgres",
     "mysql",
@@ -22,6 +22,11 @@ const FEATURES: [&str; 13] = [
     "race,postgres",
     "race,mysql",
     "race,sqlite",
+    "metrics",
+    "metrics,postgres",
+    "tracing",
+    "tracing,postgres",
+    "metrics,tracing",
 ];
 
 /// Says whether all is well.

@@ -92,3 +92,34 @@ macro_rules! interrupted_wait {
     };
 }
 pub(crate) use interrupted_wait;
+
+/// Two threads, each of which locks one account and then adds 1 to the other by a statement of the
+/// closure. On their first attempt they meet between the two steps, so one of them is the victim of
+/// a deadlock. `$call` is `|conn, own id, closure|`; the results come as an array.
+macro_rules! cross {
+    ($db:ident, $error:ty, $call:expr) => {{
+        let meet = &Barrier::new(2);
+        thread::scope(|scope| {
+            let threads = [(1, 2), (2, 1)].map(|(own, other)| {
+                scope.spawn(move || {
+                    let mut first = true;
+                    $call(
+                        &mut $db.connect(),
+                        own,
+                        |conn: &mut Conn, _: Locked<Account>| {
+                            if std::mem::take(&mut first) {
+                                meet.wait();
+                            }
+                            diesel::update(accounts::table.find(other))
+                                .set(accounts::balance.eq(accounts::balance + 1))
+                                .execute(conn)?;
+                            Ok::<(), $error>(())
+                        },
+                    )
+                })
+            });
+            threads.map(|thread| thread.join().unwrap())
+        })
+    }};
+}
+pub(crate) use cross;
