@@ -203,6 +203,15 @@ pub trait LockBackend: LeaseBackend {
         Ok(())
     }
 
+    /// A statement has failed, and its connection is to be used again.
+    #[doc(hidden)]
+    fn forget_statements<C>(conn: &mut C)
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let _ = conn;
+    }
+
     /// Asked when [`rollback`](Self::rollback) or [`rollback_to`](Self::rollback_to) found the
     /// transaction gone: whether the last statement of the closure failed, and thereby ended it.
     #[doc(hidden)]

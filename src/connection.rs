@@ -37,6 +37,9 @@ pub trait LockConnection: LoadConnection<Backend: LockBackend> {
     /// [`with_many`](crate::RowLock::with_many)) compare the keys of the rows with those asked for on
     /// every connection ([`LockError::WrongRow`](crate::LockError::WrongRow)).
     ///
+    /// On MySQL and MariaDB, whose statements belong to their session, it is not needed; there a locked
+    /// call that fails empties the cache and turns it on again.
+    ///
     /// # Example
     ///
     /// For each connection of a pool:

@@ -164,6 +164,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     /// Ends the transaction because its lock could not be had; hands the reason on.
     fn fail(mut self, error: LockError) -> LockError {
         self.over = true;
+        C::Backend::forget_statements(self.conn);
         let lost_all = C::Backend::VICTIM_LOSES_TRANSACTION
             && matches!(
                 error,
@@ -223,6 +224,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     /// The transaction is dead. Ours is rolled back whole; of an outer one Diesel does not know
     /// that it is dead too, and its COMMIT must not look like a success.
     fn give_up(&mut self) {
+        C::Backend::forget_statements(self.conn);
         if self.depth == 1 {
             let _ = abandon(self.conn, self.settings);
         } else {

@@ -1,5 +1,5 @@
-//! What locking costs when many want the same row: every way of making the same deposit, beside each
-//! other, on one's own database.
+//! What locking costs when many want the same row: every way of making the same deposit or transfer,
+//! beside each other, on one's own database.
 //!
 //! `cargo bench --bench contention` runs on an embedded SQLite, `cargo xtask bench` on PostgreSQL and
 //! MariaDB as well; `benches/README.md` says how to read what comes out.
@@ -10,7 +10,9 @@
     reason = "counts become rates, of which three digits are shown"
 )]
 
+mod check;
 mod database;
+mod estimate;
 mod machine;
 mod measured;
 mod options;
@@ -28,6 +30,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use indicatif::HumanDuration;
 
 use crate::machine::Machine;
 use crate::measured::Results;
@@ -46,6 +49,10 @@ fn main() -> ExitCode {
 
 /// Says whether no deposit was lost where none may be, and some were where they must be.
 fn run(options: &Options) -> Result<bool> {
+    if options.estimate {
+        println!("{}", estimate::of(options).as_secs());
+        return Ok(true);
+    }
     let mut results = Results::new(Machine::here());
     for file in &options.merge {
         let text =
@@ -55,6 +62,7 @@ fn run(options: &Options) -> Result<bool> {
         results.add(earlier);
     }
     if options.merge.is_empty() {
+        println!("this takes about {}", HumanDuration(estimate::of(options)));
         for url in options.databases() {
             let database = database::open(url)?;
             results.databases.push(database.description());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::check::Faults;
 use crate::database::Description;
 use crate::machine::Machine;
 use crate::strategy::UNLOCKED;
@@ -34,6 +35,9 @@ pub(crate) struct Cell {
     pub(crate) round_trip_ms: Option<f64>,
     pub(crate) hold_ms: f64,
     pub(crate) seconds: f64,
+    /// Whether each change is entered in a journal.
+    #[serde(default)]
+    pub(crate) journal: bool,
 }
 
 /// One strategy in one cell, measured some times.
@@ -66,12 +70,14 @@ pub(crate) struct Run {
     /// Deposits of the busiest thread by those of the idlest.
     pub(crate) fairness: f64,
     pub(crate) connections: usize,
-    /// Acknowledged at any time, on all rows.
+    /// Changes of a balance that were acknowledged at any time, on all rows.
     pub(crate) acknowledged: u64,
     /// Of these, those that are not in any balance.
     pub(crate) lost: u64,
     /// In a balance, but not acknowledged.
     pub(crate) surplus: u64,
+    /// Links of the journal's chains that don't hold; `None` where there is no journal.
+    pub(crate) broken: Option<u64>,
     /// Deposits a second on the hot row beside the cold ones.
     pub(crate) hot_throughput: Option<f64>,
 }
@@ -132,37 +138,45 @@ impl Results {
         let may_not = self.series.iter().filter(|one| one.strategy != UNLOCKED);
         may_not
             .flat_map(|series| series.runs.iter().map(move |run| (series, run)))
-            .filter(|(_, run)| run.lost + run.surplus > 0)
+            .filter(|(_, run)| run.lost + run.surplus + run.broken.unwrap_or(0) > 0)
             .map(|(series, run)| {
                 format!(
-                    "{} on {}, {}, {} threads: {} acknowledged deposits are missing, {} were never \
-                     acknowledged",
+                    "{} on {}, {}, {} threads: {} acknowledged changes are missing, {} were never \
+                     acknowledged, {} links of the journal are broken",
                     series.strategy,
                     series.cell.database,
                     series.cell.workload.name(),
                     series.cell.threads,
                     run.lost,
-                    run.surplus
+                    run.surplus,
+                    run.broken.unwrap_or(0)
                 )
             })
             .collect()
     }
-}
 
-impl Results {
     /// Where many wanted one row without a lock and nothing was lost: then the check has seen nothing.
     pub(crate) fn missing_losses(&self) -> Vec<String> {
         let must = self.series.iter().filter(|one| {
             one.strategy == UNLOCKED && one.cell.workload == Workload::Hot && one.cell.threads >= 4
         });
-        must.filter(|series| series.runs.iter().all(|run| run.lost == 0))
-            .map(|series| {
-                format!(
-                    "{} threads lost nothing on {} without a lock, so this run proves nothing",
-                    series.cell.threads, series.cell.database
-                )
-            })
-            .collect()
+        must.filter(|series| {
+            let runs = || series.runs.iter();
+            runs().all(|run| run.lost + run.surplus == 0) || runs().all(|run| run.broken == Some(0))
+        })
+        .map(|series| {
+            format!(
+                "{} threads lost nothing on {} without a lock, so this run proves nothing",
+                series.cell.threads, series.cell.database
+            )
+        })
+        .collect()
+    }
+}
+
+impl Run {
+    pub(crate) fn faults(&mut self, found: Faults) {
+        (self.lost, self.surplus, self.broken) = (found.lost, found.surplus, found.broken);
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::database::EMBEDDED;
 use crate::peer::Peer;
 use crate::strategy::Strategy;
 use crate::workload::Workload;
@@ -18,7 +19,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL")]
     database_url: Vec<String>,
 
-    /// The ways of making a deposit [default: all that the database has]
+    /// The ways of carrying out an order [default: all that the database has]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub(crate) strategies: Vec<Strategy>,
 
@@ -47,6 +48,11 @@ pub(crate) struct Options {
     /// What a thread does between reading the row and writing it
     #[arg(long, default_value = "0", value_parser = milliseconds, value_name = "MS")]
     pub(crate) hold: Duration,
+
+    /// Enter each change in a journal, in the same transaction, and check its chains. Peers, which
+    /// write none, are left out
+    #[arg(long)]
+    pub(crate) journal: bool,
 
     /// How long one measurement takes
     #[arg(long, default_value_t = 1.0, value_name = "S")]
@@ -80,11 +86,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PEER")]
     pub(crate) peer: Vec<Peer>,
 
+    /// Measure nothing: say how many seconds it would take
+    #[arg(long)]
+    pub(crate) estimate: bool,
+
     /// Measure nothing: report what these `results.json` say, together
     #[arg(long, num_args = 1.., value_name = "FILE")]
     pub(crate) merge: Vec<PathBuf>,
 
-    /// The folder for report.html, report.md, results.csv and results.json
+    /// The folder for report.html, report.md, chart.svg, results.csv and results.json
     #[arg(long, default_value = "target/contention", value_name = "FOLDER")]
     pub(crate) out: PathBuf,
 
@@ -95,7 +105,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn databases(&self) -> impl Iterator<Item = &str> {
-        let embedded = self.database_url.is_empty().then_some("sqlite");
+        let embedded = self.database_url.is_empty().then_some(EMBEDDED);
         embedded
             .into_iter()
             .chain(self.database_url.iter().map(String::as_str))

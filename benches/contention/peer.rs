@@ -67,7 +67,7 @@ impl Peer {
             bail!("it said nothing: {last_words}");
         };
         let answer: Answer = serde_json::from_str(line).context("what it said is no answer")?;
-        let sum: i64 = bank.balances()?.iter().sum();
+        let sum: i64 = bank.books()?.balances.iter().sum();
         let sum = u64::try_from(sum).unwrap_or(0);
         Ok(Run {
             deposits: answer.deposits,

@@ -8,17 +8,109 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use url::Url;
 
-use crate::database::{self, Bank, Database};
+use crate::database::{self, Bank, Database, EMBEDDED};
 use crate::measured::{Cell, Results, Run, Series, Times};
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::proxy::Proxy;
 use crate::report::terminal;
 use crate::storm::{Storm, WARM_UP};
-use crate::strategy::{Depositor, Strategy, Thought};
+use crate::strategy::{Manner, Strategy, Teller};
 use crate::workload::Workload;
 
-/// Somebody who makes deposits in a cell.
+/// One part of the plan: the same for all contenders.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Part {
+    pub(crate) workload: Workload,
+    pub(crate) threads: usize,
+    /// Those on the hot row beside them.
+    pub(crate) hot_threads: usize,
+    pub(crate) pool: u32,
+    pub(crate) delay: Duration,
+}
+
+/// All parts, in their order.
+pub(crate) fn parts(options: &Options, url: &str) -> Vec<Part> {
+    let no_delay = [Duration::ZERO];
+    let is_embedded = database::is_embedded(url);
+    let delays = match is_embedded {
+        true => &no_delay,
+        false => options.delays.as_slice(),
+    };
+    let mut parts = Vec::new();
+    for &delay in delays {
+        for &workload in &options.workloads {
+            if is_embedded && workload == Workload::Jobs {
+                continue;
+            }
+            let of = |threads: usize, hot_threads: usize, pool: u32| Part {
+                workload,
+                threads,
+                hot_threads,
+                pool,
+                delay,
+            };
+            match workload {
+                Workload::Cold => {
+                    parts.push(of(
+                        options.cold_threads,
+                        options.hot_threads,
+                        options.cold_pool,
+                    ));
+                }
+                _ => parts.extend(options.threads.iter().map(|&one| of(one, 0, options.pool))),
+            }
+        }
+    }
+    parts
+}
+
+/// The strategies that are measured there.
+pub(crate) fn strategies(options: &Options, workload: Workload) -> Vec<Strategy> {
+    let wanted = match options.strategies.as_slice() {
+        [] => Strategy::value_variants(),
+        chosen => chosen,
+    };
+    let serve = wanted.iter().filter(|one| one.serves(workload));
+    serve.copied().collect()
+}
+
+/// The peers that are measured there. They keep no journal, so beside those who do they would have
+/// less to do.
+pub(crate) fn peers<'a>(options: &'a Options, url: &str, workload: Workload) -> &'a [Peer] {
+    let can = workload.is_for_peers() && !options.journal && !database::is_embedded(url);
+    if can {
+        &options.peer
+    } else {
+        &[]
+    }
+}
+
+pub(crate) fn run(options: &Options, database: &dyn Database, results: &mut Results) -> Result<()> {
+    let mut proxy: Option<(Duration, Proxy)> = None;
+    let url = database.url().map_or(EMBEDDED, Url::as_str);
+    for part in parts(options, url) {
+        let is_there = proxy
+            .as_ref()
+            .is_some_and(|(delay, _)| *delay == part.delay);
+        if let Some(server) = database.url().filter(|_| !is_there) {
+            proxy = match part.delay {
+                Duration::ZERO => None,
+                delay => Some((delay, Proxy::before(server, delay)?)),
+            };
+        }
+        let round = Round {
+            options,
+            database,
+            part,
+            address: proxy.as_ref().map(|(_, proxy)| proxy.address.as_str()),
+        };
+        round.run(results)?;
+    }
+    Ok(())
+}
+
+/// Somebody who carries out the orders of a part.
 struct Contender<'a> {
     name: String,
     kind: Kind<'a>,
@@ -27,72 +119,40 @@ struct Contender<'a> {
 }
 
 enum Kind<'a> {
-    Strategy(Box<dyn Depositor>),
+    Strategy {
+        teller: Box<dyn Teller>,
+        journal: bool,
+    },
     Peer(&'a Peer, Url),
 }
 
-/// One part of the plan: the same for all contenders.
+/// A part, being measured.
 struct Round<'a> {
     options: &'a Options,
     database: &'a dyn Database,
-    workload: Workload,
-    threads: usize,
-    delay: Duration,
+    part: Part,
+    /// Of the proxy.
     address: Option<&'a str>,
-}
-
-pub(crate) fn run(options: &Options, database: &dyn Database, results: &mut Results) -> Result<()> {
-    let no_delay = [Duration::ZERO];
-    let delays = match database.url() {
-        Some(_) => options.delays.as_slice(),
-        None => &no_delay,
-    };
-    for &delay in delays {
-        let proxy = match database.url() {
-            Some(url) if !delay.is_zero() => Some(Proxy::before(url, delay)?),
-            _ => None,
-        };
-        for &workload in &options.workloads {
-            let threads = match workload {
-                Workload::Cold => std::slice::from_ref(&options.cold_threads),
-                _ => options.threads.as_slice(),
-            };
-            for &threads in threads {
-                let round = Round {
-                    options,
-                    database,
-                    workload,
-                    threads,
-                    delay,
-                    address: proxy.as_ref().map(|proxy| proxy.address.as_str()),
-                };
-                round.run(results)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 impl Round<'_> {
     fn run(&self, results: &mut Results) -> Result<()> {
         let options = self.options;
-        let pool = match self.workload {
-            Workload::Cold => options.cold_pool,
-            _ => options.pool,
-        };
-        let bank = self.database.open(self.address, pool)?;
+        let part = self.part;
+        let bank = self.database.open(self.address, part.pool)?;
         let cell = Cell {
             database: self.database.description().name,
-            workload: self.workload,
-            threads: self.threads,
-            pool,
-            delay_ms: self.delay.as_secs_f64() * 1e3,
+            workload: part.workload,
+            threads: part.threads,
+            pool: part.pool,
+            delay_ms: part.delay.as_secs_f64() * 1e3,
             round_trip_ms: match self.database.url() {
                 Some(_) => Some(bank.round_trip()?),
                 None => None,
             },
             hold_ms: options.hold.as_secs_f64() * 1e3,
             seconds: options.seconds,
+            journal: options.journal,
         };
         let mut contenders = self.contenders(bank.as_ref())?;
         if contenders.is_empty() {
@@ -122,23 +182,21 @@ impl Round<'_> {
     }
 
     fn contenders(&self, bank: &dyn Bank) -> Result<Vec<Contender<'_>>> {
-        let strategies = match self.options.strategies.as_slice() {
-            [] => Strategy::value_variants(),
-            chosen => chosen,
-        };
+        let (options, workload) = (self.options, self.part.workload);
         let mut contenders = Vec::new();
-        let thought = Thought(self.options.hold);
-        for strategy in strategies {
-            if !strategy.serves(self.workload) {
-                continue;
-            }
-            if let Some(depositor) = bank.depositor(*strategy, self.workload, thought) {
-                contenders.push(Contender::new(strategy.name(), Kind::Strategy(depositor)));
+        for strategy in strategies(options, workload) {
+            let manner = Manner {
+                thought: options.hold,
+                journal: options.journal && strategy.keeps_a_journal(),
+            };
+            if let Some(teller) = bank.teller(strategy, workload, manner) {
+                let journal = manner.journal;
+                let kind = Kind::Strategy { teller, journal };
+                contenders.push(Contender::new(strategy.name(), kind));
             }
         }
-        let peers_can = matches!(self.workload, Workload::Hot | Workload::Uniform);
-        if let Some(url) = self.database.url().filter(|_| peers_can) {
-            for peer in &self.options.peer {
+        if let Some(url) = self.database.url() {
+            for peer in peers(options, url.as_str(), workload) {
                 let url = database::at(url, self.address)?;
                 contenders.push(Contender::new(&peer.name, Kind::Peer(peer, url)));
             }
@@ -154,19 +212,17 @@ impl Round<'_> {
         missing: &mut Vec<String>,
     ) -> Result<()> {
         let run = match &contender.kind {
-            Kind::Strategy(depositor) => {
+            Kind::Strategy { teller, journal } => {
                 let storm = Storm {
-                    workload: self.workload,
+                    workload: self.part.workload,
                     rows: self.options.rows,
-                    threads: self.threads,
-                    hot_threads: match self.workload {
-                        Workload::Cold => self.options.hot_threads,
-                        _ => 0,
-                    },
+                    threads: self.part.threads,
+                    hot_threads: self.part.hot_threads,
                     time: Duration::try_from_secs_f64(self.options.seconds)?,
+                    journal: *journal,
                 };
                 let (run, times) = storm
-                    .run(bank, depositor.as_ref())
+                    .run(bank, teller.as_ref())
                     .with_context(|| contender.name.clone())?;
                 contender.times.add(&times);
                 run

@@ -1,4 +1,4 @@
-//! One measurement: threads that make deposits for a while, and the check that all of them are there.
+//! One measurement: threads that carry out orders for a while, and the check that all of it is there.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use diesel_row_lock::LockError;
 
+use crate::check::Ledger;
 use crate::database::Bank;
 use crate::measured::{Run, Times};
-use crate::strategy::Depositor;
+use crate::strategy::{Order, Teller};
 use crate::workload::{Picker, Workload, HOT};
 
 /// Before the time that counts: statements are prepared, lines form.
@@ -24,12 +25,14 @@ pub(crate) struct Storm {
     /// Those on the hot row beside them.
     pub(crate) hot_threads: usize,
     pub(crate) time: Duration,
+    /// Whether there is one to be checked.
+    pub(crate) journal: bool,
 }
 
 /// What one thread has done.
 struct Tally {
-    /// Acknowledged deposits of each row, whenever they were.
-    ledger: Vec<u64>,
+    /// Whenever it was acknowledged.
+    ledger: Ledger,
     /// Those within the time that counts.
     counted: u64,
     total: Times,
@@ -49,7 +52,7 @@ struct Window {
 
 impl Storm {
     /// Lets the threads loose on fresh accounts, then compares these with what was acknowledged.
-    pub(crate) fn run(&self, bank: &dyn Bank, depositor: &dyn Depositor) -> Result<(Run, Times)> {
+    pub(crate) fn run(&self, bank: &dyn Bank, teller: &dyn Teller) -> Result<(Run, Times)> {
         bank.reset(self.rows)?;
         bank.most_connections();
         let stop = AtomicBool::new(false);
@@ -63,7 +66,7 @@ impl Storm {
             let workers: Vec<_> = (0..all)
                 .map(|thread| {
                     let stop = &stop;
-                    scope.spawn(move || self.work(depositor, thread, window, stop))
+                    scope.spawn(move || self.work(teller, thread, window, stop))
                 })
                 .collect();
             workers
@@ -74,14 +77,17 @@ impl Storm {
         let most_connections = bank.most_connections();
         let (mut run, total) = self.summed(&tallies);
         run.connections = most_connections;
-        (run.lost, run.surplus) = difference(&tallies, &bank.balances()?);
+        let mut ledger = Ledger::of(self.rows);
+        tallies.iter().for_each(|tally| ledger.add(&tally.ledger));
+        run.acknowledged = ledger.changes();
+        run.faults(ledger.faults(&bank.books()?, self.journal));
         Ok((run, total))
     }
 
-    /// One thread: deposits until the time is over.
+    /// One thread: one order after the other until the time is over.
     fn work(
         &self,
-        depositor: &dyn Depositor,
+        teller: &dyn Teller,
         thread: usize,
         window: Window,
         stop: &AtomicBool,
@@ -94,20 +100,23 @@ impl Storm {
             if begin >= window.end || stop.load(Ordering::Relaxed) {
                 return Ok(tally);
             }
-            let row = if is_hot { HOT } else { picker.pick() };
-            let result = depositor.deposit(row);
+            let order = match is_hot {
+                true => Order::Deposit(HOT),
+                false => picker.order(),
+            };
+            let result = teller.carry_out(order);
             let end = Instant::now();
             let late = begin >= window.begin;
             match result {
-                Ok(deposit) => {
-                    tally.book(deposit.row);
+                Ok(receipt) => {
+                    tally.ledger.book(receipt.order);
                     tally.counted += u64::from(end >= window.begin && end <= window.end);
                     // Also if it ended after the time: or the slowest would be left out.
                     if late {
                         tally.total.record(end - begin);
-                        tally.wait.record(deposit.read - begin);
-                        tally.hold.record(end - deposit.read);
-                        tally.retries += deposit.retries;
+                        tally.wait.record(receipt.read - begin);
+                        tally.hold.record(end - receipt.read);
+                        tally.retries += receipt.retries;
                     }
                 }
                 Err(LockError::Deadlock { .. }) => tally.deadlocks += u64::from(late),
@@ -116,7 +125,7 @@ impl Storm {
                 }
                 Err(error) => {
                     stop.store(true, Ordering::Relaxed);
-                    return Err(error).context("a deposit");
+                    return Err(error).with_context(|| format!("{order:?}"));
                 }
             }
         }
@@ -135,7 +144,6 @@ impl Storm {
         let rate = |deposits: u64| deposits as f64 / self.time.as_secs_f64();
         let run = Run {
             deposits: sum(|tally| tally.counted),
-            acknowledged: tallies.iter().flat_map(|tally| &tally.ledger).sum(),
             throughput: rate(sum(|tally| tally.counted)),
             total: total.quantiles(),
             wait: merged(|tally| &tally.wait).quantiles(),
@@ -156,7 +164,7 @@ impl Storm {
 impl Tally {
     fn new(rows: i32) -> Self {
         Self {
-            ledger: vec![0; usize::try_from(rows).unwrap_or(0)],
+            ledger: Ledger::of(rows),
             counted: 0,
             total: Times::new(),
             wait: Times::new(),
@@ -166,16 +174,9 @@ impl Tally {
             gave_up: 0,
         }
     }
-
-    fn book(&mut self, row: i32) {
-        let place = usize::try_from(row - 1).ok();
-        if let Some(deposits) = place.and_then(|place| self.ledger.get_mut(place)) {
-            *deposits += 1;
-        }
-    }
 }
 
-/// Whether an error means that the deposit was not made because others were in the way for too long.
+/// Whether an error means that nothing was done because others were in the way for too long.
 fn is_patience_at_its_end(error: &LockError) -> bool {
     error.is_contention()
         || matches!(
@@ -184,17 +185,4 @@ fn is_patience_at_its_end(error: &LockError) -> bool {
                 | LockError::RetriesExhausted { .. }
                 | LockError::Pool { .. }
         )
-}
-
-/// How many deposits are missing in the balances, and how many are in them without an
-/// acknowledgement.
-fn difference(tallies: &[Tally], balances: &[i64]) -> (u64, u64) {
-    let (mut lost, mut surplus) = (0, 0);
-    for (place, balance) in balances.iter().enumerate() {
-        let acknowledged: u64 = tallies.iter().map(|tally| tally.ledger[place]).sum();
-        let balance = u64::try_from(*balance).unwrap_or(0);
-        lost += acknowledged.saturating_sub(balance);
-        surplus += balance.saturating_sub(acknowledged);
-    }
-    (lost, surplus)
 }

@@ -75,7 +75,6 @@ pub(crate) struct Summary<'a> {
     pub(crate) series: &'a Series,
     pub(crate) throughput: Figure,
     pub(crate) p99: Figure,
-    /// Repeat by repeat, since those were measured one after the other.
     pub(crate) throughput_ratio: Option<Figure>,
     pub(crate) p99_ratio: Option<Figure>,
 }
@@ -90,14 +89,15 @@ impl Summary<'_> {
     }
 }
 
+/// Repeat by repeat, since those were measured one after the other.
+pub(crate) fn ratio(one: &Series, other: &Series, of: impl Fn(&Run) -> f64) -> Option<Figure> {
+    let pairs = one.runs.iter().zip(&other.runs);
+    let ratios = pairs.map(|(one, other)| of(one) / of(other));
+    Figure::of(ratios.filter(|ratio| ratio.is_finite()))
+}
+
 pub(crate) fn of_cell<'a>(results: &'a Results, cell: &'a Cell) -> Vec<Summary<'a>> {
     let by_hand = results.of(cell).find(|one| one.strategy == BY_HAND);
-    let ratio = |series: &Series, of: fn(&Run) -> f64| {
-        let others = by_hand?.runs.iter();
-        let pairs = series.runs.iter().zip(others);
-        let ratios = pairs.map(|(one, other)| of(one) / of(other));
-        Figure::of(ratios.filter(|ratio| ratio.is_finite()))
-    };
     results
         .of(cell)
         .filter_map(|series| {
@@ -106,8 +106,9 @@ pub(crate) fn of_cell<'a>(results: &'a Results, cell: &'a Cell) -> Vec<Summary<'
                 throughput: Figure::of(series.runs.iter().map(|run| run.throughput))?,
                 p99: Figure::of(series.runs.iter().map(p99).filter(|time| time.is_finite()))
                     .unwrap_or(Figure::exactly(f64::NAN)),
-                throughput_ratio: ratio(series, |run| run.throughput),
-                p99_ratio: ratio(series, p99),
+                throughput_ratio: by_hand
+                    .and_then(|other| ratio(series, other, |run| run.throughput)),
+                p99_ratio: by_hand.and_then(|other| ratio(series, other, p99)),
             })
         })
         .collect()

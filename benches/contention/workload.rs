@@ -6,6 +6,8 @@ use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, Zipf};
 use serde::{Deserialize, Serialize};
 
+use crate::strategy::Order;
+
 /// The row that everybody wants.
 pub(crate) const HOT: i32 = 1;
 
@@ -20,6 +22,8 @@ pub(crate) enum Workload {
     Zipf,
     /// Many threads on one row; measured are the few on others, with whom they share a small pool
     Cold,
+    /// Transfers between two rows, each picked as by `zipf`
+    Transfer,
     /// Any row that is free, as in a queue of jobs
     Jobs,
 }
@@ -31,8 +35,22 @@ impl Workload {
             Self::Uniform => "uniform",
             Self::Zipf => "zipf",
             Self::Cold => "cold rows beside a hot one",
+            Self::Transfer => "transfers, zipf",
             Self::Jobs => "jobs",
         }
+    }
+
+    /// What its throughput counts.
+    pub(crate) fn rate(self) -> &'static str {
+        match self {
+            Self::Transfer => "transfers/s",
+            _ => "deposits/s",
+        }
+    }
+
+    /// Whether the same deposits can be made by another program.
+    pub(crate) fn is_for_peers(self) -> bool {
+        matches!(self, Self::Hot | Self::Uniform)
     }
 
     /// As on the command line.
@@ -47,6 +65,7 @@ impl Workload {
 pub(crate) struct Picker {
     random: StdRng,
     rows: Rows,
+    transfers: bool,
 }
 
 enum Rows {
@@ -57,22 +76,41 @@ enum Rows {
 }
 
 impl Picker {
-    /// `None` where the row is the database's choice.
     pub(crate) fn new(workload: Workload, rows: i32, thread: u64) -> Self {
         let rows = match workload {
             Workload::Hot | Workload::Jobs => Rows::Hot,
             Workload::Cold => Rows::Cold(rows),
             Workload::Uniform => Rows::Uniform(rows),
             // At least two rows and the exponent 1 are within its bounds.
-            Workload::Zipf => Zipf::new(rows as f32, 1.0).map_or(Rows::Hot, Rows::Zipf),
+            Workload::Zipf | Workload::Transfer => {
+                Zipf::new(rows as f32, 1.0).map_or(Rows::Hot, Rows::Zipf)
+            }
         };
         Self {
             random: StdRng::seed_from_u64(thread),
             rows,
+            transfers: workload == Workload::Transfer,
         }
     }
 
-    pub(crate) fn pick(&mut self) -> i32 {
+    /// Where the row is the database's choice, that of the order counts for nothing.
+    pub(crate) fn order(&mut self) -> Order {
+        let one = self.pick();
+        if !self.transfers {
+            return Order::Deposit(one);
+        }
+        loop {
+            let other = self.pick();
+            if one != other {
+                return Order::Transfer {
+                    from: one,
+                    to: other,
+                };
+            }
+        }
+    }
+
+    fn pick(&mut self) -> i32 {
         match &self.rows {
             Rows::Hot => HOT,
             Rows::Cold(rows) => self.random.random_range(HOT + 1..=*rows),

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use diesel::connection::LoadConnection;
+use diesel::connection::{CacheSize, LoadConnection};
 use diesel::dsl::sql;
 use diesel::mysql::Mysql;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, QueryResult};
@@ -91,6 +91,17 @@ impl LockBackend for Mysql {
             _ => String::new(),
         };
         format!("{KEEP_ERROR_COUNT}{back}; ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
+    }
+
+    /// A prepared `SELECT` that failed behind its first answer, as one of several rows does when a
+    /// later one is locked, would wait for the rest of it for ever when it is executed again
+    /// (libmariadb 3.3). So none of those in Diesel's cache is.
+    fn forget_statements<C>(conn: &mut C)
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
     }
 
     fn ended_by_failed_statement<C>(conn: &mut C) -> bool

@@ -64,6 +64,24 @@ laws! {
         assert_eq!(db.balance(1), 5, "the connection is in no transaction");
     }
 
+    /// By hand, MariaDB's client library waits for ever when such a statement is used again.
+    [postgres, mysql] fn rows_that_could_not_be_had_are_asked_for_again(db) {
+        let conn = &mut db.connect();
+        for held in [1, 2] {
+            while_held!(db, held, RowLock::for_update(), {
+                for _ in 0..2 {
+                    let some = RowLock::for_update().no_wait();
+                    assert_busy!(some.with_many(conn, [1, 2], |_, _: Vec<Locked<Account>>| Ok(())));
+                    let all = RowLock::for_update().timeout(Duration::from_secs(1));
+                    let rows = all.with_all(conn, accounts::table, |_, _: Vec<Locked<Account>>| Ok(()));
+                    assert!(matches!(rows, Err(LockError::Timeout { .. })), "{rows:?}");
+                }
+            });
+        }
+        let some = RowLock::for_update().no_wait();
+        some.with_many(conn, [1, 2], |_, _: Vec<Locked<Account>>| Ok::<_, LockError>(())).unwrap();
+    }
+
     [postgres, mysql, sqlite] fn repeated_key_is_refused_before_any_sql(db) {
         let conn = &mut db.connect();
         let statements = statements_of(conn);

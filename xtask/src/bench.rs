@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: the contention benchmark on all databases.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,15 +25,55 @@ const BUILD: [&str; 5] = [
     "postgres,mysql",
 ];
 
-const BEGIN: &str = "<!-- figures -->";
-const END: &str = "<!-- end of figures -->";
+/// What is measured: the arguments of one process each.
+struct Plan {
+    /// Of all of them.
+    timing: &'static str,
+    with_peers: &'static [&'static str],
+    postgres: &'static [&'static str],
+    mysql: &'static [&'static str],
+    sqlite: &'static [&'static str],
+}
 
-/// What is measured on one database, in one process.
+/// Within nine minutes, peers and all.
+const QUICK: Plan = Plan {
+    timing: "--seconds=0.4 --repeats=3",
+    with_peers: &[
+        "--workloads=hot --threads=1,16,64",
+        "--workloads=uniform --threads=1",
+        "--workloads=hot --threads=16 --delays=2",
+    ],
+    postgres: &[
+        // To start peers is most of the time.
+        "--workloads=hot --threads=4",
+        "--workloads=cold --delays=0,2",
+        "--workloads=transfer,jobs --threads=16",
+    ],
+    mysql: &["--workloads=hot,cold,transfer,jobs --threads=16"],
+    sqlite: &["--workloads=hot,cold,transfer --threads=16"],
+};
+
+const FULL: Plan = Plan {
+    timing: "--seconds=2 --repeats=5",
+    with_peers: &[
+        "--workloads=hot --threads=1,4,16,64",
+        "--workloads=uniform --threads=1,16",
+        "--workloads=hot --threads=1,16,64 --delays=0.5",
+    ],
+    postgres: &[
+        "--workloads=hot --threads=1,16,64 --delays=2",
+        "--workloads=cold --delays=0,0.5,2",
+        "--workloads=zipf,transfer,jobs --threads=1,4,16,64",
+    ],
+    mysql: &["--workloads=hot,cold,transfer,jobs --threads=1,16"],
+    sqlite: &["--workloads=hot,cold,transfer --threads=1,16"],
+};
+
+/// One process.
 struct Part {
-    name: &'static str,
+    name: String,
     url: String,
-    arguments: &'static str,
-    with_peers: bool,
+    arguments: Vec<String>,
 }
 
 /// Says whether nothing was lost; `arguments` replace what would be measured.
@@ -50,24 +91,17 @@ pub(crate) fn run(quick: bool, with_peers: bool, arguments: &[String]) -> Result
     } else {
         Vec::new()
     };
+    let parts = if quick { QUICK } else { FULL }.parts(&servers, &peers);
+    let mut seconds = 0;
+    for part in &parts {
+        seconds += estimate(&mut part.command())?;
+    }
+    println!("\n==> this takes about {} minutes", seconds.div_ceil(60));
     let mut clean = true;
     let mut results = Vec::new();
-    for part in parts(&servers, quick) {
-        let folder = format!("{OUT}/{}", part.name);
-        let mut command = cargo(BUILD);
-        command.args(["--", "--database-url", &part.url, "--out", &folder]);
-        command.args(part.arguments.split(' '));
-        command.args(match quick {
-            true => ["--seconds=0.5", "--repeats=3"],
-            false => ["--seconds=3", "--repeats=5"],
-        });
-        if part.with_peers {
-            for peer in &peers {
-                command.args(["--peer", peer]);
-            }
-        }
-        clean &= step::run_within(LIMIT, part.name, &mut command)?.succeeded;
-        results.push(PathBuf::from(folder).join("results.json"));
+    for part in &parts {
+        clean &= step::run_within(LIMIT, &part.name, &mut part.command())?.succeeded;
+        results.push(PathBuf::from(part.folder()).join("results.json"));
     }
     let mut merge = cargo(BUILD);
     merge.args(["--", "--out", OUT, "--merge"]).args(results);
@@ -75,37 +109,55 @@ pub(crate) fn run(quick: bool, with_peers: bool, arguments: &[String]) -> Result
     Ok(clean)
 }
 
-fn parts(servers: &Servers, quick: bool) -> [Part; 4] {
-    let (postgres, mysql) = (servers.postgres.url.clone(), servers.mysql.url.clone());
-    [
-        Part {
-            name: "postgres",
-            url: postgres.clone(),
-            arguments: match quick {
-                true => "--threads=1,16,64 --workloads=hot,cold,jobs",
-                false => "--threads=1,16,64 --workloads=hot,cold,jobs,uniform,zipf",
-            },
-            with_peers: true,
-        },
-        Part {
-            name: "postgres-network",
-            url: postgres,
-            arguments: "--threads=1,16,64 --workloads=hot,cold --delays=0.5,2",
-            with_peers: false,
-        },
-        Part {
-            name: "mysql",
-            url: mysql,
-            arguments: "--threads=1,16 --workloads=hot,cold,jobs",
-            with_peers: false,
-        },
-        Part {
-            name: "sqlite",
-            url: "sqlite".to_owned(),
-            arguments: "--threads=1,16 --workloads=hot,cold",
-            with_peers: false,
-        },
-    ]
+impl Plan {
+    fn parts(&self, servers: &Servers, peers: &[String]) -> Vec<Part> {
+        let (postgres, mysql) = (&*servers.postgres.url, &*servers.mysql.url);
+        let of = |name: &str, url: &str, arguments: &[&str], peers: &[String]| -> Vec<Part> {
+            let part = |(number, arguments): (usize, &&str)| {
+                let words = self.timing.split(' ').chain(arguments.split(' '));
+                let peers = peers.iter().map(|peer| format!("--peer={peer}"));
+                Part {
+                    name: format!("{name}-{}", number + 1),
+                    url: url.to_owned(),
+                    arguments: words.map(str::to_owned).chain(peers).collect(),
+                }
+            };
+            arguments.iter().enumerate().map(part).collect()
+        };
+        [
+            of("postgres-and-peers", postgres, self.with_peers, peers),
+            of("postgres", postgres, self.postgres, &[]),
+            of("mysql", mysql, self.mysql, &[]),
+            of("sqlite", "sqlite", self.sqlite, &[]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Part {
+    fn folder(&self) -> String {
+        format!("{OUT}/{}", self.name)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = cargo(BUILD);
+        command.args(["--", "--database-url", &self.url, "--out", &self.folder()]);
+        command.args(&self.arguments);
+        command
+    }
+}
+
+/// In seconds, by the benchmark's own word.
+fn estimate(command: &mut Command) -> Result<u64> {
+    let output = command
+        .arg("--estimate")
+        .stderr(Stdio::inherit())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = said.trim();
+    line.parse().with_context(|| format!("no estimate: {line}"))
 }
 
 /// What the caller wants, on all databases in one process.
@@ -116,32 +168,63 @@ fn own(servers: &Servers, arguments: &[String]) -> Result<Step> {
     step::run_within(LIMIT, "contention", command.args(arguments))
 }
 
-fn everywhere(servers: &Servers, command: &mut std::process::Command) {
+fn everywhere(servers: &Servers, command: &mut Command) {
     for url in [&servers.postgres.url, &servers.mysql.url, "sqlite"] {
         command.args(["--database-url", url]);
     }
 }
 
-/// Replaces the figures in the README by those of the last run.
+/// Replaces the figures in the READMEs, and the chart, by those of the last run.
 pub(crate) fn into_readme() -> Result<bool> {
     let root = step::root();
-    let readme = root.join("benches/README.md");
-    let text = fs::read_to_string(&readme)?;
-    let (before, rest) = text.split_once(BEGIN).context("no place for figures")?;
-    let (_, after) = rest.split_once(END).context("no end of the figures")?;
-    let figures = fs::read_to_string(root.join(OUT).join("report.md"))?;
-    fs::write(readme, format!("{before}{BEGIN}\n{figures}{END}{after}"))?;
+    let out = root.join(OUT);
+    let made = |name: &str| {
+        let file = out.join(name);
+        fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))
+    };
+    let (figures, picture, caption) = (made("report.md")?, made("chart.svg")?, made("chart.md")?);
+    fs::write(root.join("benches/chart.svg"), picture)?;
+    replace(&root.join("benches/README.md"), "figures", &figures)?;
+    replace(&root.join("README.md"), "chart", &caption)?;
     Ok(true)
+}
+
+/// Puts a text between `<!-- name -->` and `<!-- end of name -->`.
+fn replace(file: &Path, name: &str, new: &str) -> Result<()> {
+    let (begin, end) = (
+        format!("<!-- {name} -->"),
+        format!("<!-- end of {name} -->"),
+    );
+    let text = fs::read_to_string(file)?;
+    let place = text.split_once(&begin);
+    let place = place.and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let (before, after) =
+        place.with_context(|| format!("no place for the {name} in {}", file.display()))?;
+    fs::write(file, format!("{before}{begin}\n{new}{end}{after}"))?;
+    Ok(())
 }
 
 /// A second of each strategy on each database: for its check of the balances, not for its figures.
 /// Returns the page as well.
 pub(crate) fn smoke(servers: &Servers) -> Result<(Step, PathBuf)> {
-    let folder = format!("{OUT}/smoke");
+    let measured = "--threads=1,4 --workloads=hot,jobs";
+    Ok((
+        smoke_run(servers, "smoke", measured)?,
+        step::root().join(OUT).join("smoke/report.html"),
+    ))
+}
+
+/// The same with entries in a journal, and with two rows at a time.
+pub(crate) fn smoke_of_the_journal(servers: &Servers) -> Result<Step> {
+    let measured = "--threads=4 --workloads=hot,transfer --journal";
+    smoke_run(servers, "smoke-journal", measured)
+}
+
+fn smoke_run(servers: &Servers, name: &str, measured: &str) -> Result<Step> {
     let mut command = cargo(["bench", "--all-features", "--bench", "contention", "--"]);
     everywhere(servers, &mut command);
-    command.args(["--threads=1,4", "--workloads=hot,jobs", "--out", &folder]);
-    command.args(["--seconds=0.5", "--repeats=1"]);
-    let step = step::run("smoke run of the contention bench", &mut command)?;
-    Ok((step, step::root().join(folder).join("report.html")))
+    command.args(measured.split(' '));
+    command.args(["--seconds=1", "--repeats=1"]);
+    command.args(["--out", &format!("{OUT}/{name}")]);
+    step::run(&format!("{name} run of the contention bench"), &mut command)
 }

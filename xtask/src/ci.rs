@@ -67,7 +67,9 @@ fn checks() -> Result<Vec<Step>> {
         "package",
         "publish --dry-run --allow-dirty --package diesel-row-lock",
     )?;
-    let (smoke, report) = bench::smoke(&Servers::start(None)?)?;
+    let servers = Servers::start(None)?;
+    steps.push(bench::smoke_of_the_journal(&servers)?);
+    let (smoke, report) = bench::smoke(&servers)?;
     let has_report = smoke.succeeded;
     steps.push(smoke);
     if has_report {

@@ -6,32 +6,43 @@ use diesel_row_lock::{LockError, Locked, RowLock};
 
 use super::bank::{accounts, pay_in, Account};
 use super::Conn;
-use crate::strategy::{Deposit, Thought};
+use crate::strategy::{Manner, Receipt, Strategy};
 
-pub(super) fn by_hand(conn: &mut Conn, thought: Thought) -> Result<Deposit, LockError> {
+pub(super) type Job = fn(&mut Conn, Manner) -> Result<Receipt, LockError>;
+
+pub(super) fn by(strategy: Strategy) -> Option<Job> {
+    match strategy {
+        Strategy::Diesel => Some(by_hand),
+        Strategy::SkipLocked => Some(skip_locked),
+        Strategy::WithRowLock => Some(waiting),
+        _ => None,
+    }
+}
+
+fn by_hand(conn: &mut Conn, manner: Manner) -> Result<Receipt, LockError> {
     conn.transaction(|conn| {
         let job: Account = accounts::table
             .limit(1)
             .for_update()
             .skip_locked()
             .first(conn)?;
-        pay_in(conn, &job, thought)
+        pay_in(conn, &job, manner)
     })
 }
 
-pub(super) fn skip_locked(conn: &mut Conn, thought: Thought) -> Result<Deposit, LockError> {
+fn skip_locked(conn: &mut Conn, manner: Manner) -> Result<Receipt, LockError> {
     RowLock::for_update().skip_locked().with(
         conn,
         accounts::table.limit(1),
-        |conn, job: Locked<'_, Account>| pay_in(conn, &job, thought),
+        |conn, job: Locked<'_, Account>| pay_in(conn, &job, manner),
     )
 }
 
 /// What happens without it: everybody waits for the first job.
-pub(super) fn waiting(conn: &mut Conn, thought: Thought) -> Result<Deposit, LockError> {
+fn waiting(conn: &mut Conn, manner: Manner) -> Result<Receipt, LockError> {
     RowLock::for_update().with(
         conn,
         accounts::table.limit(1),
-        |conn, job: Locked<'_, Account>| pay_in(conn, &job, thought),
+        |conn, job: Locked<'_, Account>| pay_in(conn, &job, manner),
     )
 }

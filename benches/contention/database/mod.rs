@@ -10,17 +10,40 @@ mod mysql;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod server;
 mod sqlite;
 
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::strategy::{Depositor, Strategy, Thought};
+use crate::check::Books;
+use crate::strategy::{Manner, Strategy, Teller};
 use crate::workload::Workload;
 
 /// The schema, or database, for the tables.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 const SCHEMA: &str = "row_lock_bench";
+
+/// In SQL that all of them take. The database checks nothing of the journal: an entry may stand there
+/// twice, or the check would never see one.
+const TABLES: &str = "
+    CREATE TABLE accounts (
+        id INTEGER PRIMARY KEY,
+        balance BIGINT NOT NULL,
+        version BIGINT NOT NULL
+    );
+    CREATE TABLE journal (
+        account INTEGER NOT NULL,
+        seq BIGINT NOT NULL,
+        amount BIGINT NOT NULL,
+        balance BIGINT NOT NULL
+    );
+";
+
+/// As an address, instead of a URL.
+pub(crate) const EMBEDDED: &str = "sqlite";
 
 /// A server, or a file.
 pub(crate) trait Database {
@@ -40,21 +63,21 @@ pub(crate) struct Description {
     pub(crate) durability: String,
 }
 
-/// The table of accounts, and the pool before it.
+/// The accounts and their journal, and the pool before them.
 pub(crate) trait Bank {
-    /// So many accounts, all of them empty.
+    /// So many accounts, all of them empty, and no entry.
     fn reset(&self, rows: i32) -> Result<()>;
 
-    /// Of all accounts, by id, which begins with 1.
-    fn balances(&self) -> Result<Vec<i64>>;
+    /// What the accounts and the journal say.
+    fn books(&self) -> Result<Books>;
 
     /// `None` if the database has no such thing.
-    fn depositor(
+    fn teller(
         &self,
         strategy: Strategy,
         workload: Workload,
-        thought: Thought,
-    ) -> Option<Box<dyn Depositor>>;
+        manner: Manner,
+    ) -> Option<Box<dyn Teller>>;
 
     /// The most connections that were out of the pool since this was asked last.
     fn most_connections(&self) -> usize;
@@ -63,18 +86,23 @@ pub(crate) trait Bank {
     fn round_trip(&self) -> Result<f64>;
 }
 
+/// Without a network, and with one lock for all rows.
+pub(crate) fn is_embedded(url: &str) -> bool {
+    url == EMBEDDED
+}
+
 pub(crate) fn open(url: &str) -> Result<Box<dyn Database>> {
-    if url == "sqlite" {
+    if is_embedded(url) {
         return Ok(Box::new(sqlite::File::new()?));
     }
     let url = Url::parse(url).with_context(|| format!("no URL: {url}"))?;
     match url.scheme() {
         #[cfg(feature = "postgres")]
-        "postgres" | "postgresql" => Ok(Box::new(postgres::Server::new(url)?)),
+        "postgres" | "postgresql" => Ok(Box::new(server::Server::<postgres::Postgres>::new(url)?)),
         #[cfg(not(feature = "postgres"))]
         "postgres" | "postgresql" => bail!("add `--features postgres`"),
         #[cfg(feature = "mysql")]
-        "mysql" => Ok(Box::new(mysql::Server::new(url)?)),
+        "mysql" => Ok(Box::new(server::Server::<mysql::Mysql>::new(url)?)),
         #[cfg(not(feature = "mysql"))]
         "mysql" => bail!("add `--features mysql`"),
         other => bail!("what is {other}://? It is sqlite, postgres://… or mysql://…"),

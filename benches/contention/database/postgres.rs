@@ -1,110 +1,58 @@
 //! PostgreSQL.
 
-#[path = "bank.rs"]
+#[path = "bank/mod.rs"]
 mod bank;
+#[path = "by_hand.rs"]
+mod by_hand;
 #[path = "jobs.rs"]
 mod jobs;
 
-use anyhow::{Context, Result};
-use diesel::connection::SimpleConnection;
+use anyhow::Result;
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::r2d2::NopConnectionCustomizer;
+use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::sql_types::Text;
-use diesel_row_lock::LockError;
 use url::Url;
 
-use self::bank::{accounts, pay_in, Account, Accounts, Job};
-use super::{at, pool, Bank, Database, Description, SCHEMA};
-use crate::strategy::{Deposit, Thought};
+use super::pool::Usage;
+use super::server::Product;
+use super::{Bank, Description, SCHEMA};
 
 type Conn = PgConnection;
 
-const EMPTY: &str = "TRUNCATE TABLE accounts";
+const EMPTY: &str = "TRUNCATE TABLE";
 
-const JOB_BY_HAND: Job = Some(jobs::by_hand);
-const JOB_SKIP_LOCKED: Job = Some(jobs::skip_locked);
-const JOB_WAITING: Job = Some(jobs::waiting);
+/// Whether the lock of two rows can be refused and asked for again.
+const NO_WAIT_OF_TWO: bool = true;
 
-pub(super) struct Server {
-    /// As it was given, to make the schema with.
-    given: Url,
-    /// With the schema.
-    url: Url,
-    description: Description,
-}
+pub(super) struct Postgres;
 
-impl Server {
-    pub(super) fn new(given: Url) -> Result<Self> {
-        let mut conn = Conn::establish(given.as_str())?;
-        let description = Description {
-            name: name(&mut conn)?,
-            durability: durability(&mut conn)?,
-        };
-        let mut url = given.clone();
+impl Product for Postgres {
+    type Conn = Conn;
+
+    const SCHEMA: &'static str = "SCHEMA";
+    const DROP_ALL: &'static str = "CASCADE";
+
+    fn describe(conn: &mut Conn) -> Result<Description> {
+        let version: String =
+            sql::<Text>("SELECT current_setting('server_version')").get_result(conn)?;
+        let number = version.split(' ').next().unwrap_or(&version);
+        let durability = "SELECT format('fsync %s, synchronous_commit %s', \
+             current_setting('fsync'), current_setting('synchronous_commit'))";
+        Ok(Description {
+            name: format!("PostgreSQL {number}"),
+            durability: sql::<Text>(durability).get_result(conn)?,
+        })
+    }
+
+    fn in_schema(url: &Url) -> Url {
+        let mut url = url.clone();
         url.query_pairs_mut()
             .append_pair("options", &format!("-csearch_path={SCHEMA}"));
-        let server = Self {
-            given,
-            url,
-            description,
-        };
-        server.drop_schema()?;
-        conn.batch_execute(&format!("CREATE SCHEMA {SCHEMA}"))?;
-        Conn::establish(server.url.as_str())?.batch_execute(
-            "CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance BIGINT NOT NULL)",
-        )?;
-        Ok(server)
+        url
     }
 
-    fn drop_schema(&self) -> Result<()> {
-        let mut conn = Conn::establish(self.given.as_str())?;
-        conn.batch_execute(&format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"))?;
-        Ok(())
+    fn bank(connections: (Pool<ConnectionManager<Conn>>, Usage)) -> Box<dyn Bank> {
+        bank::Accounts::boxed(connections)
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may be gone, which is what somebody has been told then.
-        let _ = self.drop_schema();
-    }
-}
-
-impl Database for Server {
-    fn description(&self) -> Description {
-        self.description.clone()
-    }
-
-    fn url(&self) -> Option<&Url> {
-        Some(&self.url)
-    }
-
-    fn open(&self, address: Option<&str>, size: u32) -> Result<Box<dyn Bank>> {
-        let url = at(&self.url, address)?;
-        let setup = Box::new(NopConnectionCustomizer);
-        let (pool, usage) = pool::pool(url.as_str(), size, setup)
-            .with_context(|| format!("{} connections to {url}", size))?;
-        Ok(Box::new(Accounts { pool, usage }))
-    }
-}
-
-fn name(conn: &mut Conn) -> Result<String> {
-    let version: String =
-        sql::<Text>("SELECT current_setting('server_version')").get_result(conn)?;
-    let number = version.split(' ').next().unwrap_or(&version);
-    Ok(format!("PostgreSQL {number}"))
-}
-
-fn durability(conn: &mut Conn) -> Result<String> {
-    let text = "SELECT format('fsync %s, synchronous_commit %s', \
-         current_setting('fsync'), current_setting('synchronous_commit'))";
-    Ok(sql::<Text>(text).get_result(conn)?)
-}
-
-fn by_hand(conn: &mut Conn, row: i32, thought: Thought) -> Result<Deposit, LockError> {
-    conn.transaction(|conn| {
-        let account: Account = accounts::table.find(row).for_update().first(conn)?;
-        pay_in(conn, &account, thought)
-    })
 }

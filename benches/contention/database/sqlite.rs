@@ -1,6 +1,6 @@
 //! SQLite, embedded: a file in a temporary folder.
 
-#[path = "bank.rs"]
+#[path = "bank/mod.rs"]
 mod bank;
 
 use anyhow::Result;
@@ -9,22 +9,17 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::r2d2::{CustomizeConnection, Error};
 use diesel::sql_types::Text;
-use diesel_row_lock::LockError;
 use tempfile::TempDir;
 use url::Url;
 
-use self::bank::{accounts, pay_in, Account, Accounts, Job};
-use super::{pool, Bank, Database, Description};
-use crate::strategy::{Deposit, Thought};
+use super::{pool, Bank, Database, Description, TABLES};
 
 type Conn = SqliteConnection;
 
-const EMPTY: &str = "DELETE FROM accounts";
+const EMPTY: &str = "DELETE FROM";
 
-// It has one lock, so no row is free while another one is not.
-const JOB_BY_HAND: Job = None;
-const JOB_SKIP_LOCKED: Job = None;
-const JOB_WAITING: Job = None;
+/// Whether the lock of two rows can be refused and asked for again.
+const NO_WAIT_OF_TWO: bool = true;
 
 pub(super) struct File {
     folder: TempDir,
@@ -35,10 +30,8 @@ impl File {
     pub(super) fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut conn = Conn::establish(&file(&folder))?;
-        conn.batch_execute(
-            "PRAGMA journal_mode = WAL; \
-             CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance BIGINT NOT NULL)",
-        )?;
+        conn.batch_execute("PRAGMA journal_mode = WAL")?;
+        conn.batch_execute(TABLES)?;
         let version: String = sql::<Text>("SELECT sqlite_version()").get_result(&mut conn)?;
         let description = Description {
             name: format!("SQLite {version}"),
@@ -65,8 +58,8 @@ impl Database for File {
     }
 
     fn open(&self, _: Option<&str>, size: u32) -> Result<Box<dyn Bank>> {
-        let (pool, usage) = pool::pool(&file(&self.folder), size, Box::new(Patient))?;
-        Ok(Box::new(Accounts { pool, usage }))
+        let connections = pool::pool(&file(&self.folder), size, Box::new(Patient))?;
+        Ok(bank::Accounts::boxed(connections))
     }
 }
 
@@ -81,9 +74,47 @@ impl CustomizeConnection<Conn, Error> for Patient {
     }
 }
 
-fn by_hand(conn: &mut Conn, row: i32, thought: Thought) -> Result<Deposit, LockError> {
-    conn.immediate_transaction(|conn| {
-        let account: Account = accounts::table.find(row).first(conn)?;
-        pay_in(conn, &account, thought)
-    })
+/// It has one lock, and `BEGIN IMMEDIATE` takes it.
+mod by_hand {
+    use diesel::prelude::*;
+    use diesel_row_lock::LockError;
+
+    use super::bank::{accounts, carry_over, pay_in, Account};
+    use super::Conn;
+    use crate::strategy::{Manner, Order, Receipt};
+
+    pub(super) fn deposit(conn: &mut Conn, row: i32, manner: Manner) -> Result<Receipt, LockError> {
+        conn.immediate_transaction(|conn| {
+            let account: Account = accounts::table.find(row).first(conn)?;
+            pay_in(conn, &account, manner)
+        })
+    }
+
+    pub(super) fn transfer(
+        conn: &mut Conn,
+        rows: [i32; 2],
+        order: Order,
+        manner: Manner,
+    ) -> Result<Receipt, LockError> {
+        conn.immediate_transaction(|conn| {
+            let both: Vec<Account> = accounts::table
+                .filter(accounts::id.eq_any(rows))
+                .load(conn)?;
+            carry_over(conn, &both, order, manner)
+        })
+    }
+}
+
+/// No row is free while another one is not.
+mod jobs {
+    use diesel_row_lock::LockError;
+
+    use super::Conn;
+    use crate::strategy::{Manner, Receipt, Strategy};
+
+    pub(super) type Job = fn(&mut Conn, Manner) -> Result<Receipt, LockError>;
+
+    pub(super) fn by(_: Strategy) -> Option<Job> {
+        None
+    }
 }

@@ -5,7 +5,7 @@ use csv::Writer;
 
 use crate::measured::{Quantiles, Results, Series};
 
-const HEAD: [&str; 16] = [
+const HEAD: [&str; 17] = [
     "database",
     "workload",
     "threads",
@@ -14,6 +14,7 @@ const HEAD: [&str; 16] = [
     "round_trip_ms",
     "hold_ms",
     "seconds",
+    "journal",
     "strategy",
     "repeat",
     "deposits",
@@ -23,7 +24,14 @@ const HEAD: [&str; 16] = [
     "gave_up",
     "fairness",
 ];
-const TAIL: [&str; 4] = ["connections", "lost", "surplus", "hot_throughput"];
+const TAIL: [&str; 6] = [
+    "connections",
+    "acknowledged",
+    "lost",
+    "surplus",
+    "broken_links",
+    "hot_throughput",
+];
 
 pub(super) fn text(results: &Results) -> Result<String> {
     let mut lines = Writer::from_writer(Vec::new());
@@ -52,6 +60,7 @@ fn line(series: &Series, repeat: usize) -> Vec<String> {
         or_nothing(cell.round_trip_ms),
         cell.hold_ms.to_string(),
         cell.seconds.to_string(),
+        cell.journal.to_string(),
         series.strategy.clone(),
         (repeat + 1).to_string(),
         run.deposits.to_string(),
@@ -66,8 +75,10 @@ fn line(series: &Series, repeat: usize) -> Vec<String> {
     }
     line.extend([
         run.connections.to_string(),
+        run.acknowledged.to_string(),
         run.lost.to_string(),
         run.surplus.to_string(),
+        run.broken.map_or_else(String::new, |it| it.to_string()),
         or_nothing(run.hot_throughput),
     ]);
     line

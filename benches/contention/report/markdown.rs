@@ -1,6 +1,6 @@
 //! The tables for a README: a column for each number of threads and each network.
 
-use super::{differ_by_threads_and_network, groups, round_trip, strategies};
+use super::{column, differ_by_threads_and_network, goals, groups, strategies};
 use crate::measured::{Cell, Results};
 use crate::summary::{of_cell, short, Figure, Summary};
 
@@ -12,10 +12,15 @@ pub(super) fn text(results: &Results) -> String {
     for group in groups(results, differ_by_threads_and_network) {
         let first = group[0];
         text += &format!(
-            "\n**{}, {}, pool {}**, {} × {} s each\n",
+            "\n**{}, {}, pool {}{}**, {} × {} s each\n",
             first.database,
             first.workload.name(),
             first.pool,
+            if first.journal {
+                ", with a journal"
+            } else {
+                ""
+            },
             results
                 .of(first)
                 .map(|one| one.runs.len())
@@ -23,18 +28,37 @@ pub(super) fn text(results: &Results) -> String {
                 .unwrap_or(0),
             short(first.seconds)
         );
-        text += &table(results, &group, "deposits/s (× diesel)", |one| {
+        let rate = format!("{} (× diesel)", first.workload.rate());
+        text += &table(results, &group, &rate, |one| {
             cell_text(one.throughput, one.throughput_ratio)
         });
         text += &table(results, &group, "p99 in ms (× diesel)", |one| {
             cell_text(one.p99, one.p99_ratio)
         });
     }
+    text += &goals(results);
     if !results.missing.is_empty() {
         text += "\nNot measured:\n\n";
         for missing in &results.missing {
             text += &format!("- {missing}\n");
         }
+    }
+    text
+}
+
+fn goals(results: &Results) -> String {
+    let lines = goals::of(results);
+    if lines.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n**Goals**, each a ratio of throughputs on PostgreSQL\n\n\
+         | ratio | goal | where | measured (least–most) |\n|---|---|---|---:|\n"
+        .to_owned();
+    for line in lines {
+        text += &format!(
+            "| {} | {} | {} | {} |\n",
+            line.ratio, line.goal, line.place, line.measured
+        );
     }
     text
 }
@@ -60,17 +84,6 @@ fn table(
         text.push('\n');
     }
     text
-}
-
-fn column(results: &Results, cell: &Cell) -> String {
-    let threads = match cell.threads {
-        1 => "1 thread".to_owned(),
-        threads => format!("{threads} threads"),
-    };
-    match round_trip(results, cell) {
-        Some(trip) if cell.delay_ms > 0.0 => format!("{threads}, {} ms", short(trip)),
-        _ => threads,
-    }
 }
 
 fn cell_text(figure: Figure, ratio: Option<Figure>) -> String {

@@ -4,8 +4,12 @@ use anyhow::Result;
 use plotters::style::RGBColor;
 
 use super::plots::{bars, colour, lines, Axes, Line};
-use super::{differ_by_threads_only, groups, network, strategies, table, title};
+use super::{
+    by_threads, differ_by_threads_only, goals, groups, network, over_threads_axes, strategies,
+    table, threads, title,
+};
 use crate::measured::{Cell, Results, Series};
+use crate::strategy::{Strategy, BY_HAND, LIBRARY};
 use crate::summary::{of_cell, short, Figure, Summary};
 use crate::workload::Workload;
 
@@ -16,6 +20,7 @@ pub(super) fn text(results: &Results) -> Result<String> {
     for group in groups(results, differ_by_threads_only) {
         body += &section(results, &group)?;
     }
+    body += &goals(results);
     body += "<h2>All figures</h2>\n<p>Medians of the repeats, with the least and the most.</p>\n";
     for cell in results.cells() {
         body += &figures(results, cell);
@@ -44,7 +49,7 @@ pub(super) fn text(results: &Results) -> Result<String> {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>Row locks under contention</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <h1>Row locks under contention</h1>\n\
-         <p>Every strategy makes the same deposits on the same rows; after each run the balances \
+         <p>Every strategy carries out the same orders on the same rows; after each run the balances \
          are compared with what was acknowledged.</p>\n\
          <p>{machine}</p>\n<ul>{databases}</ul>\n{body}</body>\n</html>\n"
     ))
@@ -60,6 +65,9 @@ fn section(results: &Results, group: &[&Cell]) -> Result<String> {
     );
     if first.hold_ms > 0.0 {
         heading += &format!(", rows held for {} ms more", short(first.hold_ms));
+    }
+    if first.journal {
+        heading += ", with a journal";
     }
     let plots = if group.len() == 1 {
         of_one_cell(results, first)?
@@ -77,40 +85,47 @@ fn section(results: &Results, group: &[&Cell]) -> Result<String> {
 }
 
 fn over_threads(results: &Results, group: &[&Cell]) -> Result<Vec<String>> {
-    let over_threads = |of: fn(&Summary<'_>) -> Figure| -> Vec<Line> {
-        let line = |name: &str| {
-            let point = |cell: &&Cell| {
-                let summaries = of_cell(results, cell);
-                let one = summaries.iter().find(|one| one.series.strategy == name)?;
-                Some((cell.threads as f64, of(one)))
-            };
-            Line {
-                name: name.to_owned(),
-                points: group.iter().filter_map(point).collect(),
-            }
-        };
-        strategies(results, group).into_iter().map(line).collect()
-    };
-    let axes = |y| Axes {
-        x: "threads",
-        y,
-        x_label: |threads| format!("{threads:.0}"),
-        x_base: 2.0,
-    };
     let mut plots = vec![
         figure(
             "Throughput: more is better",
-            &lines(&axes("deposits/s"), &over_threads(|one| one.throughput))?,
+            &lines(
+                &over_threads_axes(group[0].workload.rate()),
+                &by_threads(results, group, |one| one.throughput),
+            )?,
         ),
         figure(
             "p99 of the latency: less is better",
-            &lines(&axes("ms"), &over_threads(|one| one.p99))?,
+            &lines(
+                &over_threads_axes("ms"),
+                &by_threads(results, group, |one| one.p99),
+            )?,
         ),
     ];
-    if let Some(most) = group.iter().max_by_key(|cell| cell.threads) {
+    if let Some(most) = group.last() {
         plots.push(distribution(results, most)?);
     }
+    for cell in group {
+        plots.extend(beside_peers(results, cell)?);
+    }
     Ok(plots)
+}
+
+/// The library beside others, where they were measured, and beside the work by hand.
+fn beside_peers(results: &Results, cell: &Cell) -> Result<Option<String>> {
+    let mine = [BY_HAND, LIBRARY, "queue.with_row_lock", "queue.update"];
+    let is_peer = |one: &Summary<'_>| Strategy::named(&one.series.strategy).is_none();
+    let mut summaries = of_cell(results, cell);
+    if !summaries.iter().any(is_peer) {
+        return Ok(None);
+    }
+    summaries.retain(|one| is_peer(one) || mine.contains(&one.series.strategy.as_str()));
+    let bar = |one: &Summary<'_>| (one.series.strategy.clone(), one.throughput.median);
+    let plot = bars(
+        cell.workload.rate(),
+        &summaries.iter().map(bar).collect::<Vec<_>>(),
+    )?;
+    let caption = format!("Beside other libraries, {}: more is better", threads(cell));
+    Ok(Some(figure(&caption, &plot)))
 }
 
 fn of_one_cell(results: &Results, cell: &Cell) -> Result<Vec<String>> {
@@ -126,7 +141,7 @@ fn of_one_cell(results: &Results, cell: &Cell) -> Result<Vec<String>> {
     Ok(vec![
         figure(
             &format!("Throughput{whose}: more is better"),
-            &bars("deposits/s", &bars_of(|one| one.throughput.median))?,
+            &bars(cell.workload.rate(), &bars_of(|one| one.throughput.median))?,
         ),
         figure(
             &format!("p99 of the latency{whose}: less is better"),
@@ -155,7 +170,7 @@ fn distribution(results: &Results, cell: &Cell) -> Result<String> {
         x_base: 10.0,
     };
     let plot = lines(&axes, &known.map(line).collect::<Vec<_>>())?;
-    let caption = format!("Latency of {} threads: less is better", cell.threads);
+    let caption = format!("Latency of {}: less is better", threads(cell));
     Ok(figure(&caption, &plot))
 }
 
@@ -175,18 +190,44 @@ fn figure(caption: &str, svg: &str) -> String {
 }
 
 fn figures(results: &Results, cell: &Cell) -> String {
+    let heading = escaped(&title(results, cell));
+    format!(
+        "<h3>{heading}</h3>\n{}",
+        html_table(&table::of(results, cell))
+    )
+}
+
+fn goals(results: &Results) -> String {
+    let lines = goals::of(results).into_iter();
+    let lines: Vec<_> = lines
+        .map(|line| {
+            vec![
+                line.ratio,
+                line.goal.to_owned(),
+                line.place,
+                line.measured.to_string(),
+            ]
+        })
+        .collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    let head = ["ratio of throughputs", "goal", "where", "measured"].map(str::to_owned);
+    let table = html_table(&[vec![head.to_vec()], lines].concat());
+    format!("<h2>Goals, on PostgreSQL</h2>\n{table}")
+}
+
+/// The first line is the head.
+fn html_table(lines: &[Vec<String>]) -> String {
     let mut rows = String::new();
-    for (number, line) in table::of(results, cell).iter().enumerate() {
+    for (number, line) in lines.iter().enumerate() {
         let tag = if number == 0 { "th" } else { "td" };
         let entries = line
             .iter()
             .map(|entry| format!("<{tag}>{}</{tag}>", escaped(entry)));
         rows += &format!("<tr>{}</tr>\n", entries.collect::<String>());
     }
-    format!(
-        "<h3>{}</h3>\n<div class=\"wide\"><table>\n{rows}</table></div>\n",
-        escaped(&title(results, cell))
-    )
+    format!("<div class=\"wide\"><table>\n{rows}</table></div>\n")
 }
 
 fn escaped(text: &str) -> String {

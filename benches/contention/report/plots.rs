@@ -9,7 +9,10 @@ use crate::strategy::BY_HAND;
 use crate::summary::{short, Figure};
 
 const SIZE: (u32, u32) = (460, 320);
-const FONT: (&str, u32) = ("sans-serif", 17);
+/// Of a plot with bars: a bar with its name, and what is below all of them.
+const BAR: u32 = 36;
+const AXIS: u32 = 60;
+pub(super) const FONT: (&str, u32) = ("sans-serif", 17);
 
 /// A named line of points.
 pub(super) struct Line {
@@ -36,6 +39,7 @@ pub(super) fn colour(name: &str) -> RGBColor {
         "queue.with_row_lock" => RGBColor(0xe6, 0x9f, 0x00),
         "queue.update" => RGBColor(0xd5, 0x5e, 0x00),
         "single UPDATE" => RGBColor(0x00, 0x9e, 0x73),
+        "optimistic" => RGBColor(0x66, 0x33, 0x99),
         "skip_locked" => RGBColor(0x56, 0xb4, 0xe9),
         "sqlx" => RGBColor(0x66, 0x66, 0x00),
         "SeaORM" => RGBColor(0x44, 0xaa, 0x99),
@@ -50,56 +54,59 @@ pub(super) fn colour(name: &str) -> RGBColor {
 
 /// Lines over two axes with powers of ten (and of what `x_label` names).
 pub(super) fn lines(axes: &Axes<'_>, lines: &[Line]) -> Result<String> {
+    drawn(SIZE, |area| draw_lines(area, axes, lines))
+}
+
+pub(super) fn draw_lines(area: &Area<'_>, axes: &Axes<'_>, lines: &[Line]) -> Result<()> {
     let points = || lines.iter().flat_map(|line| line.points.iter().copied());
     let (left, right) = range(points().map(|(x, _)| x), 1.1);
     let ends = points().flat_map(|(_, y)| [y.least, y.most]);
     let (low, high) = range(ends, 1.4);
-    drawn(|area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .margin_right(18)
-            .x_label_area_size(42)
-            .y_label_area_size(72)
-            .build_cartesian_2d(
-                (left..right).log_scale().base(axes.x_base),
-                (low..high).log_scale(),
-            )
-            .map_err(reason)?;
-        chart
-            .configure_mesh()
-            .light_line_style(BLACK.mix(0.05))
-            .bold_line_style(BLACK.mix(0.15))
-            .label_style(FONT)
-            .x_desc(axes.x)
-            .y_desc(axes.y)
-            .x_label_formatter(&axes.x_label)
-            .y_label_formatter(&|y| step_label(*y))
-            .x_max_light_lines(1)
-            .y_labels(10)
-            .draw()
-            .map_err(reason)?;
-        for line in lines {
-            // What others are compared with stands out.
-            let width = if line.name == BY_HAND { 3 } else { 2 };
-            let style = colour(&line.name).stroke_width(width);
-            let medians = line.points.iter().map(|(x, y)| (*x, y.median));
-            let series = LineSeries::new(medians, style).point_size(3);
-            chart.draw_series(series).map_err(reason)?;
-            let spreads = line.points.iter().map(|(x, y)| {
-                let faint = colour(&line.name).mix(0.4).stroke_width(4);
-                PathElement::new([(*x, y.least), (*x, y.most)], faint)
-            });
-            chart.draw_series(spreads).map_err(reason)?;
-        }
-        Ok(())
-    })
+    let mut chart = ChartBuilder::on(area)
+        .margin(8)
+        .margin_right(18)
+        .x_label_area_size(42)
+        .y_label_area_size(72)
+        .build_cartesian_2d(
+            (left..right).log_scale().base(axes.x_base),
+            (low..high).log_scale(),
+        )
+        .map_err(reason)?;
+    chart
+        .configure_mesh()
+        .light_line_style(BLACK.mix(0.05))
+        .bold_line_style(BLACK.mix(0.15))
+        .label_style(FONT)
+        .x_desc(axes.x)
+        .y_desc(axes.y)
+        .x_label_formatter(&axes.x_label)
+        .y_label_formatter(&|y| step_label(*y))
+        .x_max_light_lines(1)
+        .y_labels(10)
+        .draw()
+        .map_err(reason)?;
+    for line in lines {
+        // What others are compared with stands out.
+        let width = if line.name == BY_HAND { 3 } else { 2 };
+        let style = colour(&line.name).stroke_width(width);
+        let medians = line.points.iter().map(|(x, y)| (*x, y.median));
+        let series = LineSeries::new(medians, style).point_size(3);
+        chart.draw_series(series).map_err(reason)?;
+        let spreads = line.points.iter().map(|(x, y)| {
+            let faint = colour(&line.name).mix(0.4).stroke_width(4);
+            PathElement::new([(*x, y.least), (*x, y.most)], faint)
+        });
+        chart.draw_series(spreads).map_err(reason)?;
+    }
+    Ok(())
 }
 
 /// A bar for each name, on an axis with powers of ten.
 pub(super) fn bars(x: &str, bars: &[(String, f64)]) -> Result<String> {
     let (low, high) = range(bars.iter().map(|(_, value)| *value), 2.0);
     let rows = bars.len() as f64;
-    drawn(|area| {
+    let height = AXIS + BAR * u32::try_from(bars.len())?;
+    drawn((SIZE.0, height), |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .margin_right(24)
@@ -144,10 +151,15 @@ fn step_label(number: f64) -> String {
     }
 }
 
-fn drawn(draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Result<()>) -> Result<String> {
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+pub(super) fn drawn(
+    size: (u32, u32),
+    draw: impl FnOnce(&Area<'_>) -> Result<()>,
+) -> Result<String> {
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         draw(&area)?;
         area.present().map_err(reason)?;
     }
@@ -155,7 +167,7 @@ fn drawn(draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Result<()>) -
 }
 
 /// The library's errors borrow from what they are about.
-fn reason(error: impl std::fmt::Display) -> anyhow::Error {
+pub(super) fn reason(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("a plot: {error}")
 }
 

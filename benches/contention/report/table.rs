@@ -6,17 +6,16 @@ use crate::workload::Workload;
 
 type Column = (&'static str, fn(&Summary<'_>) -> String);
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 12] = [
     ("strategy", |one| one.series.strategy.clone()),
-    ("deposits/s", |one| one.throughput.to_string()),
     ("× diesel", |one| ratio(one.throughput_ratio)),
     ("p50 ms", |one| median(one, |run| run.total.p50)),
     ("p90", |one| median(one, |run| run.total.p90)),
     ("p99", |one| one.p99.to_string()),
     ("max", |one| median(one, |run| run.total.max)),
     ("p99 × diesel", |one| ratio(one.p99_ratio)),
-    ("wait p50/p99/max", |one| of_three(one, |run| run.wait)),
-    ("hold p50/p99/max", |one| of_three(one, |run| run.hold)),
+    ("wait p50/p90/p99/max", |one| all_of(one, |run| run.wait)),
+    ("hold p50/p90/p99/max", |one| all_of(one, |run| run.hold)),
     ("retries/deadlocks/gave up", trouble),
     ("fairness", |one| median(one, |run| run.fairness)),
     ("connections", connections),
@@ -26,11 +25,15 @@ const COLUMNS: [Column; 13] = [
 pub(super) fn of(results: &Results, cell: &Cell) -> Vec<Vec<String>> {
     let summaries = of_cell(results, cell);
     let mut columns = COLUMNS.to_vec();
+    columns.insert(1, (cell.workload.rate(), |one| one.throughput.to_string()));
     if cell.workload == Workload::Cold {
         let hot = |one: &Summary<'_>| median(one, |run| run.hot_throughput.unwrap_or_default());
         columns.push(("on the hot row/s", hot));
     }
     columns.push(("lost", lost));
+    if cell.journal {
+        columns.push(("broken links", broken));
+    }
     let head = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
     let lines = summaries
         .iter()
@@ -46,13 +49,14 @@ fn median(one: &Summary<'_>, of: impl Fn(&Run) -> f64) -> String {
     short(one.figure(of).median)
 }
 
-fn of_three(one: &Summary<'_>, of: fn(&Run) -> Quantiles) -> String {
+fn all_of(one: &Summary<'_>, of: fn(&Run) -> Quantiles) -> String {
     if one.figure(|run| of(run).max).most <= 0.0 {
         return "–".to_owned();
     }
     format!(
-        "{} / {} / {}",
+        "{} / {} / {} / {}",
         median(one, |run| of(run).p50),
+        median(one, |run| of(run).p90),
         median(one, |run| of(run).p99),
         median(one, |run| of(run).max)
     )
@@ -74,6 +78,15 @@ fn connections(one: &Summary<'_>) -> String {
     match one.series.runs.iter().map(|run| run.connections).max() {
         None | Some(0) => "–".to_owned(),
         Some(most) => most.to_string(),
+    }
+}
+
+/// In the journal, where the strategy keeps one; the others are checked by their balances alone.
+fn broken(one: &Summary<'_>) -> String {
+    let counts: Option<Vec<u64>> = one.series.runs.iter().map(|run| run.broken).collect();
+    match counts {
+        Some(counts) => counts.into_iter().sum::<u64>().to_string(),
+        None => "no journal".to_owned(),
     }
 }
 
