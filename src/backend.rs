@@ -73,7 +73,10 @@ impl Cause {
         match self {
             Self::Timeout if waiting == Waiting::Never => LockError::Busy { source },
             Self::Busy => LockError::Busy { source },
-            Self::Timeout => LockError::Timeout { source },
+            Self::Timeout => LockError::Timeout {
+                source,
+                blocker: None,
+            },
             Self::Deadlock => LockError::Deadlock { source },
             Self::SerializationFailure => LockError::SerializationFailure { source },
             Self::StatementTimeout => LockError::StatementTimeout { source },

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::backend::{cause_of, Cause, Waiting};
 use crate::retry::RetryCause;
+use crate::waits::{held_by, Session};
 
 /// Why a locked call did not end in `Ok`, and what that means for the work.
 ///
@@ -66,10 +67,13 @@ pub enum LockError {
     },
 
     /// The lock did not come free within the time that the request, or the session, allows.
-    #[error("timed out waiting for a lock")]
+    #[error("timed out waiting for a lock{}", held_by(.blocker.as_deref()))]
     Timeout {
         /// What the server said.
         source: DieselError,
+        /// Who was in the way, with [`RowLock::naming_blocker`](crate::RowLock::naming_blocker);
+        /// `None` without it.
+        blocker: Option<Box<Session>>,
     },
 
     /// The server chose this transaction as the victim of a deadlock.
@@ -204,6 +208,14 @@ pub enum LockError {
         what: &'static str,
         /// What is wrong with it.
         why: &'static str,
+    },
+
+    /// The server does not let this user end somebody else's session or statement
+    /// ([`waits`](crate::waits)).
+    #[error("the user of this connection may not do that to the session")]
+    Denied {
+        /// What the server said.
+        source: DieselError,
     },
 
     /// The server, or the backend, has no such thing. Nothing was changed.
@@ -365,7 +377,10 @@ impl From<DieselError> for LockError {
 impl From<LockError> for DieselError {
     fn from(error: LockError) -> Self {
         let told = match &error {
-            LockError::Timeout { source } => Some((source, Some(Cause::Timeout))),
+            LockError::Timeout {
+                source,
+                blocker: None,
+            } => Some((source, Some(Cause::Timeout))),
             LockError::Deadlock { source } => Some((source, Some(Cause::Deadlock))),
             LockError::SerializationFailure { source } => {
                 Some((source, Some(Cause::SerializationFailure)))
@@ -379,7 +394,7 @@ impl From<LockError> for DieselError {
         .is_some_and(|(source, cause)| cause_of(source) == cause);
         match error {
             LockError::NotFound { key: None } => Self::NotFound,
-            LockError::Timeout { source }
+            LockError::Timeout { source, .. }
             | LockError::Deadlock { source }
             | LockError::SerializationFailure { source }
             | LockError::StatementTimeout { source }

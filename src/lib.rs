@@ -69,6 +69,8 @@
 //! | lock a row only if it is still what the user has seen | [`RowLock::at_version`] |
 //! | hold off others while a user edits, for longer than a transaction may take | [`Lease`] |
 //! | let nobody write who holds a lease no longer | [`HeldLease::guarded`] |
+//! | know who was in the way when a call has timed out | [`RowLock::naming_blocker`] |
+//! | see who waits for whom, and end it | [`waits::lock_waits`], [`waits::terminate`] |
 //! | see in logs and metrics how long calls wait and hold | [`telemetry`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
@@ -141,6 +143,7 @@ mod select;
 mod sqlite;
 pub mod telemetry;
 mod transaction;
+pub mod waits;
 #[cfg(doc)]
 #[doc = include_str!("which_lock.md")]
 pub mod which_lock {}
@@ -160,7 +163,9 @@ pub use self::optimistic::{save_versioned, update_versioned, Versioned};
 #[doc(inline)]
 pub use self::retry::{FailedAttempt, Retry, RetryCause, Retryable};
 #[doc(inline)]
-pub use self::row_lock::{row_of, with_row_lock, with_row_locks, RetryingRowLock, RowLock};
+pub use self::row_lock::{
+    row_of, with_row_lock, with_row_locks, NamingRowLock, RetryingRowLock, RowLock,
+};
 
 /// The types behind the options of [`RowLock`], for naming one: `RowLock<ForUpdate, Timeout>`.
 pub mod options {
@@ -181,4 +186,5 @@ pub mod bounds {
     pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Strength};
     pub use crate::select::key::{KeyValue, KeyedBy};
     pub use crate::select::save::Savable;
+    pub use crate::waits::backend::WaitsBackend;
 }

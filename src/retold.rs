@@ -81,8 +81,9 @@ impl LockError {
             Self::Busy { source } => Self::Busy {
                 source: again(source),
             },
-            Self::Timeout { source } => Self::Timeout {
+            Self::Timeout { source, blocker } => Self::Timeout {
                 source: again(source),
+                blocker: blocker.clone(),
             },
             Self::Deadlock { source } => Self::Deadlock {
                 source: again(source),
@@ -123,6 +124,9 @@ impl LockError {
                 token: *token,
             },
             Self::InvalidLease { what, why } => Self::InvalidLease { what, why },
+            Self::Denied { source } => Self::Denied {
+                source: again(source),
+            },
             Self::Unsupported { what, source } => Self::Unsupported {
                 what: what.clone(),
                 source: source.as_ref().map(again),

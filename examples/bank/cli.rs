@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::parser::ValueSource;
@@ -83,7 +84,7 @@ pub(crate) enum Command {
     ///
     /// Every other thread pays in up to 100 cents at a time, the others take out up to 50. Each
     /// has a connection of its own. Several processes may storm the same account. With the
-    /// strategy `row` the exit code is 1 if anything was lost.
+    /// strategies `row` and `version` the exit code is 1 if anything was lost.
     Storm {
         /// How many threads
         #[arg(long, default_value = "4", value_name = "N")]
@@ -98,6 +99,29 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID", allow_negative_numbers = true)]
         account: Option<i32>,
     },
+    /// Change the owner of an account, with a lease on it as long as it takes
+    ///
+    /// The lease keeps other operators away, for ten minutes at most; bookings go on. Asks for the
+    /// new owner unless one is given.
+    #[command(allow_negative_numbers = true)]
+    Edit {
+        /// The account
+        id: i32,
+        /// The new owner
+        #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        owner: Option<String>,
+        /// How long to think about it (5s, 2min), with --owner
+        #[arg(long, value_name = "TIME", default_value = "0s", requires = "owner")]
+        #[arg(value_parser = humantime::parse_duration)]
+        hold: Duration,
+        /// Who edits, as others see it
+        #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
+        #[arg(default_value = "operator")]
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        operator: String,
+    },
+    /// Print who edits which account and, on a server, who waits for a lock
+    Who,
     /// Check every account against its journal; the exit code is 1 if any is broken
     Audit,
 }
@@ -109,6 +133,8 @@ pub(crate) enum Strategy {
     None,
     /// `with_row_lock`: lock the row, read it fresh, change it, commit
     Row,
+    /// `save_versioned`: read, compute, write if nobody has meanwhile, otherwise again
+    Version,
 }
 
 impl Cli {

@@ -42,6 +42,9 @@ pub(crate) enum BankError {
     #[error("can't make a temporary folder")]
     TemporaryFolder(#[from] std::io::Error),
 
+    #[error("can't read the new owner")]
+    Input(#[source] std::io::Error),
+
     #[error(transparent)]
     Lock(LockError),
 }

@@ -10,10 +10,12 @@ mod backend;
 mod bank;
 mod cli;
 mod demo;
+mod edit;
 mod error;
 mod model;
 mod report;
 mod storm;
+mod who;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -64,6 +66,13 @@ fn run(cli: &Cli) -> Result<ExitCode, BankError> {
             let storm = Storm::new(url, account, *threads, time, *strategy);
             return storm::command(&storm, bank.as_mut());
         }
+        Command::Edit {
+            id,
+            owner,
+            hold,
+            operator,
+        } => edit::command(bank.as_mut(), *id, operator, owner.as_deref(), *hold)?,
+        Command::Who => who::command(bank.as_mut())?,
         Command::Audit => return audit::command(bank.as_mut()),
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! The tables, their models, and the rules of the bank. Nothing here knows of a connection.
 
 use diesel::prelude::*;
+use diesel_row_lock::Versioned;
 
 use crate::error::BankError;
 
@@ -9,6 +10,7 @@ diesel::table! {
         id -> Integer,
         owner -> Text,
         balance -> BigInt,
+        version -> BigInt,
     }
 }
 
@@ -27,6 +29,17 @@ pub(crate) struct Account {
     pub(crate) id: i32,
     pub(crate) owner: String,
     pub(crate) balance: i64,
+    /// Counts the saves, for those who save without a lock.
+    #[diesel(skip_update)]
+    version: i64,
+}
+
+impl Versioned for Account {
+    type Column = accounts::version;
+
+    fn version(&self) -> i64 {
+        self.version
+    }
 }
 
 #[derive(Debug, Insertable)]

@@ -45,6 +45,7 @@ pub(crate) fn command(storm: &Storm<'_>, bank: &mut dyn Bank) -> Result<ExitCode
     let strategy = match storm.strategy {
         Strategy::None => "without a lock",
         Strategy::Row => "with `with_row_lock`",
+        Strategy::Version => "with `save_versioned`",
     };
     println!(
         "{} threads on account {}, {strategy}:",
@@ -52,8 +53,8 @@ pub(crate) fn command(storm: &Storm<'_>, bank: &mut dyn Bank) -> Result<ExitCode
     );
     println!("{report}");
     Ok(match storm.strategy {
-        Strategy::Row if !report.nothing_is_lost() => ExitCode::FAILURE,
-        Strategy::Row | Strategy::None => ExitCode::SUCCESS,
+        Strategy::Row | Strategy::Version if !report.nothing_is_lost() => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
     })
 }
 
@@ -154,6 +155,7 @@ impl<'a> Storm<'a> {
                 match self.strategy {
                     Strategy::None => bank.deposit_by_hand(account, amount)?,
                     Strategy::Row => bank.deposit(account, amount)?,
+                    Strategy::Version => bank.deposit_by_version(account, amount)?,
                 };
                 Ok(amount)
             }
@@ -162,6 +164,7 @@ impl<'a> Storm<'a> {
                 match self.strategy {
                     Strategy::None => bank.withdraw_by_hand(account, amount)?,
                     Strategy::Row => bank.withdraw(account, amount)?,
+                    Strategy::Version => bank.withdraw_by_version(account, amount)?,
                 };
                 Ok(-amount)
             }

@@ -48,6 +48,10 @@ pub(super) const RELEASE: &str = "UPDATE row_lock_leases SET owner = NULL, note 
 pub(super) const GUARD: &str = "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE {mine}{for_update}";
 
+pub(super) const HOLDERS: &str =
+    "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
+     FROM row_lock_leases WHERE owner IS NOT NULL ORDER BY acquired_at, name";
+
 pub(super) const EXPIRED: &str =
     "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE owner IS NOT NULL AND {free} ORDER BY expires_at, name";

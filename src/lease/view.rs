@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use super::backend::LeaseBackend;
-use super::sql::{LeaseRow, OverrideRow, Statement, Values, EXPIRED, LOOK, OVERRIDES, PURGE};
+use super::sql::{
+    LeaseRow, OverrideRow, Statement, Values, EXPIRED, HOLDERS, LOOK, OVERRIDES, PURGE,
+};
 use super::{changed, name, transaction, Lease};
 use crate::backend::{classify, Waiting};
 use crate::connection::LockConnection;
@@ -115,6 +117,18 @@ impl Lease {
     pub fn holder<C: LockConnection>(&self, conn: &mut C) -> Result<Option<Holder>, LockError> {
         let rows = look(conn, LOOK, self.values()?)?;
         Ok(rows.into_iter().find_map(Holder::of))
+    }
+
+    /// Everybody who holds a lease, be it that its time is over, those first who have held theirs longest.
+    ///
+    /// Executes `SELECT … FROM row_lock_leases WHERE owner IS NOT NULL`.
+    ///
+    /// # Errors
+    ///
+    /// As [`holder`](Self::holder).
+    pub fn holders<C: LockConnection>(conn: &mut C) -> Result<Vec<Holder>, LockError> {
+        let rows = look(conn, HOLDERS, Values::default())?;
+        Ok(rows.into_iter().filter_map(Holder::of).collect())
     }
 
     /// Every lease whose holder has let its time run out, those that have waited longest first.

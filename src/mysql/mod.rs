@@ -5,5 +5,6 @@ mod classify;
 mod clause;
 mod lease;
 mod messages;
+mod waits;
 #[cfg(feature = "race")]
 mod watch;

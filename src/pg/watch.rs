@@ -10,6 +10,7 @@ use diesel::sql_types::{Array, Integer};
 use diesel::RunQueryDsl;
 
 use crate::race::{Seen, Watch};
+use crate::waits::backend::WaitsBackend;
 
 impl Watch for Pg {
     const PAUSE: Duration = Duration::from_millis(3);
@@ -18,9 +19,7 @@ impl Watch for Pg {
     where
         C: LoadConnection<Backend = Self>,
     {
-        sql::<Integer>("SELECT pg_backend_pid()")
-            .get_result::<i32>(conn)
-            .map(i64::from)
+        <Self as WaitsBackend>::session(conn)
     }
 
     fn waits_for<C>(watcher: &mut C, who: &Seen, others: &[Seen]) -> QueryResult<Vec<i64>>
@@ -38,6 +37,6 @@ impl Watch for Pg {
     where
         C: LoadConnection<Backend = Self>,
     {
-        watcher.batch_execute(&format!("SELECT pg_terminate_backend({session})"))
+        Self::terminate(watcher, session).map(drop)
     }
 }

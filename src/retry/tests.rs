@@ -74,7 +74,10 @@ fn only_what_is_safe_is_tried_again() {
         LockError::Escaped { source: None },
         LockError::Aborted { source: None },
         LockError::NotFound { key: None },
-        LockError::Timeout { source: source() },
+        LockError::Timeout {
+            source: source(),
+            blocker: None,
+        },
         LockError::Busy { source: source() },
     ] {
         let variant = std::mem::discriminant(&final_error);
@@ -88,7 +91,17 @@ fn lock_timeouts_are_tried_again_on_demand() {
     let (policy, _) = recorded(Retry::new().lock_timeouts());
     let source = DieselError::RollbackTransaction;
     assert_eq!(
-        run(&policy, vec![Err(LockError::Timeout { source }), Ok(3)]).unwrap(),
+        run(
+            &policy,
+            vec![
+                Err(LockError::Timeout {
+                    source,
+                    blocker: None
+                }),
+                Ok(3)
+            ]
+        )
+        .unwrap(),
         3
     );
 }

@@ -179,6 +179,7 @@ impl<S, T: Copy, H: Copy> RowLock<S, Block, T, H> {
     /// After the call the session's settings are what they were.
     ///
     /// The time is for one wait. A transaction that waits for several rows waits so long for each.
+    /// [`naming_blocker`](RowLock::naming_blocker) tells who was in the way.
     ///
     /// # Example
     ///

@@ -3,6 +3,7 @@
 mod attempt;
 mod builder;
 mod calls;
+mod naming;
 mod retrying;
 
 use diesel::associations::{HasTable, Identifiable};
@@ -13,6 +14,7 @@ use diesel::query_source::Table;
 
 pub(crate) use self::attempt::QueryByKey;
 pub use self::builder::RowLock;
+pub use self::naming::NamingRowLock;
 pub use self::retrying::{ByTrait, Decide, RetryingRowLock};
 use crate::connection::LockConnection;
 use crate::error::LockError;

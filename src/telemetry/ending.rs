@@ -75,6 +75,7 @@ fn kind(error: &LockError) -> &'static str {
         LockError::LeaseHeld { .. } => "lease_held",
         LockError::StaleToken { .. } => "stale_token",
         LockError::InvalidLease { .. } => "invalid_lease",
+        LockError::Denied { .. } => "denied",
         LockError::Unsupported { .. } => "unsupported",
         LockError::CommitUnknown { .. } => "commit_unknown",
         LockError::ConnectionLost { .. } => "connection_lost",

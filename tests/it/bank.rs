@@ -1,9 +1,11 @@
 //! The example `bank`, run as its users run it: as processes.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread::scope;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -12,6 +14,7 @@ use self::server::mysql;
 #[cfg(feature = "postgres")]
 use self::server::postgres;
 use crate::support::example::build_example;
+use crate::support::wait_until;
 
 /// Checks laws on an empty database of every backend.
 macro_rules! on_every_backend {
@@ -39,7 +42,11 @@ macro_rules! on_every_backend {
 
 on_every_backend! {
     two_processes_storming_one_account_lose_nothing
+    two_processes_storming_by_version_lose_nothing
+    storms_with_a_lock_and_by_version_may_meet
     two_processes_storming_without_a_lock_lose_money
+    who_edits_is_seen_and_keeps_other_operators_away
+    an_edit_by_script_holds_the_account_for_a_while
     an_error_is_one_line_and_changes_nothing
     numbers_are_printed_alone
     the_demonstration_loses_by_hand_and_nothing_with_the_lock
@@ -47,8 +54,20 @@ on_every_backend! {
 }
 
 fn two_processes_storming_one_account_lose_nothing(bank: &Bank) {
+    assert_storms_lose_nothing(bank, ["row", "row"]);
+}
+
+fn two_processes_storming_by_version_lose_nothing(bank: &Bank) {
+    assert_storms_lose_nothing(bank, ["version", "version"]);
+}
+
+fn storms_with_a_lock_and_by_version_may_meet(bank: &Bank) {
+    assert_storms_lose_nothing(bank, ["row", "version"]);
+}
+
+fn assert_storms_lose_nothing(bank: &Bank, strategies: [&str; 2]) {
     let account = bank.number(&["open", "Ada", "--balance", "1000000"]);
-    let nets = bank.storm_twice(account, "row");
+    let nets = bank.storm_twice(account, strategies);
     let there_is = bank.number(&["balance", &account.to_string()]);
     // By what the threads were told, not by what the database says of itself.
     assert_eq!(there_is, 1_000_000 + nets.iter().sum::<i64>());
@@ -57,10 +76,10 @@ fn two_processes_storming_one_account_lose_nothing(bank: &Bank) {
 }
 
 fn two_processes_storming_without_a_lock_lose_money(bank: &Bank) {
-    // The twin of the test above: it shows that what that one looks for can be seen.
+    // The twin of the tests above: it shows that what those look for can be seen.
     let lost = (0..5).any(|_| {
         let account = bank.number(&["open", "Ada", "--balance", "1000000"]);
-        let nets = bank.storm_twice(account, "none");
+        let nets = bank.storm_twice(account, ["none", "none"]);
         let there_is = bank.number(&["balance", &account.to_string()]);
         there_is != 1_000_000 + nets.iter().sum::<i64>()
     });
@@ -68,6 +87,113 @@ fn two_processes_storming_without_a_lock_lose_money(bank: &Bank) {
     let audit = bank.run(&["audit"]);
     assert_eq!(audit.status.code(), Some(1), "{audit:?}");
     assert!(stdout(&audit).contains("is broken"), "{audit:?}");
+}
+
+fn who_edits_is_seen_and_keeps_other_operators_away(bank: &Bank) {
+    let id = bank.number(&["open", "Ada"]).to_string();
+    assert!(bank.prints(&["who"]).starts_with("nobody holds a lease\n"));
+    let mut edit = bank.command(&["edit", &id, "--operator", "Charles"]);
+    let mut edit = edit
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    wait_until("the operator is seen", Duration::from_millis(20), || {
+        bank.prints(&["who"])
+            .contains("is held by Charles (editing the owner)")
+    });
+    let other = bank.run(&["edit", &id, "--operator", "Eve", "--owner", "Eve"]);
+    assert_refused(&other, "Charles");
+    assert_eq!(bank.number(&["deposit", &id, "5"]), 5, "bookings go on");
+    writeln!(edit.stdin.take().expect("a pipe"), "Grace").expect("it reads");
+    let edited = edit.wait_with_output().expect("it ends");
+    assert!(edited.status.success(), "{edited:?}");
+    assert!(stdout(&edited).contains("which is Ada's"), "{edited:?}");
+    assert!(bank.prints(&["who"]).starts_with("nobody holds a lease\n"));
+    assert!(bank.prints(&["edit", &id]).contains("which is Grace's"));
+    assert!(
+        bank.prints(&["edit", &id]).contains("which is Grace's"),
+        "nothing typed, nothing changed"
+    );
+}
+
+fn an_edit_by_script_holds_the_account_for_a_while(bank: &Bank) {
+    let id = bank.number(&["open", "Ada"]).to_string();
+    let edit = [
+        "edit",
+        &id,
+        "--operator",
+        "Charles",
+        "--owner",
+        "Grace",
+        "--hold",
+    ];
+    let mut held = bank.command(&[&edit[..], &["10min"]].concat());
+    let mut held = held.stdout(Stdio::null()).spawn().expect("it runs");
+    wait_until("the operator is seen", Duration::from_millis(20), || {
+        bank.prints(&["who"]).contains("is held by Charles")
+    });
+    held.kill().expect("it is still at it");
+    held.wait().expect("it is gone");
+    assert!(
+        bank.prints(&["who"]).contains("is held by Charles"),
+        "until its time is over"
+    );
+
+    let id = bank.number(&["open", "Ada"]).to_string();
+    let edited = bank.prints(&["edit", &id, "--owner", "Grace", "--hold", "1ms"]);
+    assert_eq!(edited, "");
+    assert!(bank.prints(&["edit", &id]).contains("which is Grace's"));
+    assert_refused(
+        &bank.run(&["edit", "77", "--owner", "Eve"]),
+        "unknown account",
+    );
+}
+
+/// Who waits for whom in the bank, by a server.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod who_waits_is_printed {
+    use diesel::Connection;
+    use diesel_row_lock::bounds::WaitsBackend;
+    use diesel_row_lock::waits::SessionId;
+    use diesel_row_lock::LockConnection;
+
+    use super::*;
+
+    #[test]
+    #[cfg(feature = "postgres")]
+    fn postgres() {
+        check::<diesel::PgConnection>(&super::postgres());
+    }
+
+    #[test]
+    #[cfg(feature = "mysql")]
+    fn mysql() {
+        check::<diesel::MysqlConnection>(&super::mysql());
+    }
+
+    fn check<C>(bank: &Bank)
+    where
+        C: Connection + LockConnection<Backend: WaitsBackend>,
+    {
+        let id = bank.number(&["open", "Ada"]).to_string();
+        let mut holder = C::establish(&bank.url).expect("the server answers");
+        let session = SessionId::of(&mut holder).expect("its session");
+        for sql in ["BEGIN", "UPDATE accounts SET balance = 7"] {
+            holder.batch_execute(sql).expect("the row");
+        }
+        let says = format!(" for session {session}");
+        scope(|scope| {
+            let deposit = scope.spawn(|| bank.number(&["deposit", &id, "5"]));
+            wait_until("the wait is printed", Duration::from_millis(20), || {
+                let who = bank.prints(&["who"]);
+                let mut lines = who.lines();
+                lines.any(|line| line.contains(&says) && line.contains("accounts"))
+            });
+            holder.batch_execute("COMMIT").expect("the server answers");
+            assert_eq!(deposit.join().expect("a balance"), 12);
+        });
+    }
 }
 
 fn an_error_is_one_line_and_changes_nothing(bank: &Bank) {
@@ -217,6 +343,8 @@ fn a_command_line_that_makes_no_sense_exits_with_2() {
         &["open", ""],
         &["storm", "--threads", "0"],
         &["storm", "--strategy", "hope"],
+        &["edit", "1", "--hold", "5s"],
+        &["edit", "1", "--owner", ""],
         &["rob"],
     ] {
         let output = bank.run(arguments);
@@ -241,33 +369,42 @@ impl Bank {
         run(&self.url, arguments)
     }
 
-    /// The number that a command prints.
-    fn number(&self, arguments: &[&str]) -> i64 {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.args(["--database-url", &self.url]).args(arguments);
+        command
+    }
+
+    fn prints(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
-        stdout(&output).trim_end().parse().expect("a number alone")
+        stdout(&output)
+    }
+
+    /// The number that a command prints.
+    fn number(&self, arguments: &[&str]) -> i64 {
+        self.prints(arguments)
+            .trim_end()
+            .parse()
+            .expect("a number alone")
     }
 
     /// Two processes storm the account for two seconds; returns what each says it has booked.
-    fn storm_twice(&self, account: i64, strategy: &str) -> [i64; 2] {
+    fn storm_twice(&self, account: i64, strategies: [&str; 2]) -> [i64; 2] {
         let account = account.to_string();
-        let arguments = ["storm", "--threads", "3", "--seconds", "2"];
-        let arguments = [
-            &arguments[..],
-            &["--account", &account, "--strategy", strategy],
-        ]
-        .concat();
-        let storm = || {
-            let output = self.run(&arguments);
-            assert!(output.status.success(), "{output:?}");
-            let report = stdout(&output);
-            assert!(word(&report, "bookings") > 10, "too few to meet: {report}");
-            word(&report, "net")
+        let storm = |strategy| {
+            let arguments = ["storm", "--threads", "3", "--seconds", "2"];
+            let which = ["--account", &account, "--strategy", strategy];
+            self.prints(&[&arguments[..], &which].concat())
         };
-        scope(|scope| {
-            let other = scope.spawn(storm);
-            [storm(), other.join().expect("the other storm")]
-        })
+        let reports = scope(|scope| {
+            let other = scope.spawn(|| storm(strategies[1]));
+            [storm(strategies[0]), other.join().expect("the other storm")]
+        });
+        // Of both: who saves by version beside those who lock has much to do again.
+        let bookings: i64 = reports.iter().map(|report| word(report, "bookings")).sum();
+        assert!(bookings > 20, "too few to meet: {reports:?}");
+        reports.map(|report| word(&report, "net"))
     }
 }
 

@@ -190,7 +190,10 @@ fn every_variant_survives_the_way_through_diesel() {
             key: Some("7".to_owned()),
         },
         LockError::Busy { source: text() },
-        LockError::Timeout { source: text() },
+        LockError::Timeout {
+            source: text(),
+            blocker: None,
+        },
         LockError::Deadlock { source: text() },
         LockError::SerializationFailure { source: text() },
         LockError::StatementTimeout { source: text() },
@@ -249,7 +252,10 @@ fn source_is_the_error_of_diesel() {
     let text = || DieselError::QueryBuilderError("text".into());
     for error in [
         LockError::Busy { source: text() },
-        LockError::Timeout { source: text() },
+        LockError::Timeout {
+            source: text(),
+            blocker: None,
+        },
         LockError::Deadlock { source: text() },
         LockError::SerializationFailure { source: text() },
         LockError::StatementTimeout { source: text() },

@@ -10,6 +10,7 @@
 mod support;
 
 mod bank;
+mod blockers;
 mod conversions;
 mod errors;
 mod escaped;
@@ -25,6 +26,8 @@ mod joins;
 mod keys;
 mod languages;
 mod lease;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod lock_top;
 mod lost;
 mod many;
 mod nesting;

@@ -8,7 +8,9 @@ use diesel::migration::Result as MigrationResult;
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Nullable};
 use diesel_migrations::{embed_migrations, EmbeddedMigrations, MigrationHarness};
+use diesel_row_lock::waits::{lock_waits, LockWait};
 
+use crate::error::BankError;
 use crate::model::{accounts, NewAccount};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/mysql");
@@ -30,6 +32,10 @@ fn migrate(conn: &mut Conn) -> MigrationResult<()> {
     diesel::select(sql::<Nullable<Integer>>("RELEASE_LOCK('bank_migrations')"))
         .get_result::<Option<i32>>(conn)?;
     Ok(())
+}
+
+fn waits(conn: &mut Conn) -> Result<Option<Vec<LockWait>>, BankError> {
+    Ok(Some(lock_waits(conn)?))
 }
 
 fn insert_account(conn: &mut Conn, account: &NewAccount<'_>) -> QueryResult<i32> {

@@ -7,7 +7,9 @@ use diesel::migration::Result as MigrationResult;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel_migrations::{embed_migrations, EmbeddedMigrations, MigrationHarness};
+use diesel_row_lock::waits::{lock_waits, LockWait};
 
+use crate::error::BankError;
 use crate::model::{accounts, NewAccount};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -26,6 +28,10 @@ fn migrate(conn: &mut Conn) -> MigrationResult<()> {
         conn.run_pending_migrations(MIGRATIONS)?;
         Ok(())
     })
+}
+
+fn waits(conn: &mut Conn) -> Result<Option<Vec<LockWait>>, BankError> {
+    Ok(Some(lock_waits(conn)?))
 }
 
 fn insert_account(conn: &mut Conn, account: &NewAccount<'_>) -> QueryResult<i32> {

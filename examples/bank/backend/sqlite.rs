@@ -13,8 +13,10 @@ use diesel::prelude::*;
 use diesel::sql_types::Integer;
 use diesel::ConnectionError;
 use diesel_migrations::{embed_migrations, EmbeddedMigrations, MigrationHarness};
+use diesel_row_lock::waits::LockWait;
 use diesel_row_lock::LockError;
 
+use crate::error::BankError;
 use crate::model::{accounts, NewAccount};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -56,6 +58,11 @@ fn migrate(conn: &mut Conn) -> MigrationResult<()> {
         conn.run_pending_migrations(MIGRATIONS)?;
         Ok(())
     })
+}
+
+/// There is no server, hence nobody to ask.
+fn waits(_: &mut Conn) -> Result<Option<Vec<LockWait>>, BankError> {
+    Ok(None)
 }
 
 fn insert_account(conn: &mut Conn, account: &NewAccount<'_>) -> QueryResult<i32> {

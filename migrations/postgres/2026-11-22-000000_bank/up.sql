@@ -1,7 +1,8 @@
 CREATE TABLE accounts (
     id SERIAL PRIMARY KEY,
     owner TEXT NOT NULL,
-    balance BIGINT NOT NULL
+    balance BIGINT NOT NULL,
+    version BIGINT NOT NULL DEFAULT 1
 );
 
 CREATE TABLE journal (

@@ -1,7 +1,8 @@
 CREATE TABLE accounts (
     id INTEGER PRIMARY KEY NOT NULL,
     owner TEXT NOT NULL,
-    balance BIGINT NOT NULL
+    balance BIGINT NOT NULL,
+    version BIGINT NOT NULL DEFAULT 1
 );
 
 CREATE TABLE journal (

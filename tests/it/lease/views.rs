@@ -26,6 +26,20 @@ laws! {
         assert!(lasts >= 10 * MINUTE && lasts < 11 * MINUTE, "{lasts:?}");
     }
 
+    [postgres, mysql, sqlite] fn holders_are_listed_as_long_as_they_hold(db) {
+        let conn = &mut set_up!(db);
+        let held = ["a", "b", "c"].map(|name| Lease::named(name).try_acquire(conn, "Ada").unwrap());
+        let listed = |conn: &mut Conn| {
+            let holders = Lease::holders(conn).unwrap();
+            holders.into_iter().map(|holder| (holder.lease, holder.expired)).collect::<Vec<_>>()
+        };
+        conn.batch_execute(&format!("{EXPIRE} WHERE name = 'b'")).unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(listed(conn), [(a, false), (b.clone(), true), (c.clone(), false)]);
+        held[0].release(conn).unwrap();
+        assert_eq!(listed(conn), [(b, true), (c, false)]);
+    }
+
     [postgres, mysql, sqlite] fn expired_leases_are_listed_until_they_are_taken_or_released(db) {
         let conn = &mut set_up!(db);
         let names = ["a", "b", "c", "d"];

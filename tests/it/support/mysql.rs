@@ -55,6 +55,20 @@ impl Db {
         MysqlConnection::establish(&self.url()).unwrap()
     }
 
+    /// A connection of a user that has no rights but to this database.
+    pub(crate) fn connect_as_stranger(&self) -> Conn {
+        let name = &self.name;
+        let grant = format!("CREATE USER {name}; GRANT SELECT ON {name}.* TO {name}");
+        self.connect().batch_execute(&grant).unwrap();
+        let server = self.server();
+        MysqlConnection::establish(&format!("mysql://{name}@{server}/{name}")).unwrap()
+    }
+
+    pub(crate) fn drop_stranger(&self) {
+        let drop = format!("DROP USER {}", self.name);
+        self.connect().batch_execute(&drop).unwrap();
+    }
+
     /// How many connections of this test wait for a row, by the server's word.
     pub(crate) fn waiters(&self) -> i64 {
         i64::try_from(self.waiting_sessions().len()).unwrap()

@@ -58,6 +58,20 @@ impl Db {
         PgConnection::establish(&self.url()).unwrap()
     }
 
+    /// A connection of a role that has no rights.
+    pub(crate) fn connect_as_stranger(&self) -> Conn {
+        let mut conn = self.connect();
+        let name = &self.name;
+        conn.batch_execute(&format!("CREATE ROLE {name}; SET ROLE {name}"))
+            .unwrap();
+        conn
+    }
+
+    pub(crate) fn drop_stranger(&self) {
+        let drop = format!("DROP ROLE {}", self.name);
+        self.connect().batch_execute(&drop).unwrap();
+    }
+
     /// How many connections of this test wait for a lock, by the server's word.
     pub(crate) fn waiters(&self) -> i64 {
         sql::<BigInt>(&format!(

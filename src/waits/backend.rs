@@ -1,0 +1,67 @@
+//! [`WaitsBackend`]: what is asked of a server about its sessions.
+
+use diesel::connection::LoadConnection;
+use diesel::result::QueryResult;
+
+use crate::backend::LockBackend;
+
+/// A backend whose server knows who waits for whom: PostgreSQL, MySQL and MariaDB.
+///
+/// It can't be implemented outside of this crate.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be asked who waits for whom",
+    note = "PostgreSQL, MySQL and MariaDB can; SQLite has no server, and no sessions that could be cancelled"
+)]
+pub trait WaitsBackend: LockBackend {
+    /// By what the server knows the connection.
+    #[doc(hidden)]
+    fn session<C>(conn: &mut C) -> QueryResult<i64>
+    where
+        C: LoadConnection<Backend = Self>;
+
+    /// Each waiter with each of its blockers.
+    #[doc(hidden)]
+    fn waits<C>(conn: &mut C) -> QueryResult<Vec<WaitRow>>
+    where
+        C: LoadConnection<Backend = Self>;
+
+    /// Whether there was such a session.
+    #[doc(hidden)]
+    fn cancel<C>(conn: &mut C, session: i64) -> QueryResult<bool>
+    where
+        C: LoadConnection<Backend = Self>;
+
+    /// Whether there was such a session.
+    #[doc(hidden)]
+    fn terminate<C>(conn: &mut C, session: i64) -> QueryResult<bool>
+    where
+        C: LoadConnection<Backend = Self>;
+}
+
+/// Id, application and query of the waiter; the same of the blocker, and whether that is idle; the
+/// table; the microseconds.
+pub(crate) type WaitRow = (
+    i64,
+    Option<String>,
+    Option<String>,
+    i64,
+    Option<String>,
+    Option<String>,
+    bool,
+    Option<String>,
+    i64,
+);
+
+/// [`WaitRow`] as SQL.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) type WaitTypes = (
+    diesel::sql_types::BigInt,
+    diesel::sql_types::Nullable<diesel::sql_types::Text>,
+    diesel::sql_types::Nullable<diesel::sql_types::Text>,
+    diesel::sql_types::BigInt,
+    diesel::sql_types::Nullable<diesel::sql_types::Text>,
+    diesel::sql_types::Nullable<diesel::sql_types::Text>,
+    diesel::sql_types::Bool,
+    diesel::sql_types::Nullable<diesel::sql_types::Text>,
+    diesel::sql_types::BigInt,
+);
