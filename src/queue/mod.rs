@@ -29,6 +29,7 @@ use self::key::RowKey;
 use self::line::{Lines, Turn, Waited};
 use self::stats::Counter;
 pub use self::stats::QueueStats;
+use crate::backend::LockBackend;
 use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::hold::{LockHold, Unlimited};
@@ -322,8 +323,10 @@ where
             .inspect_err(|error| call.closure_failed(error))
         });
         self.shared.counter.batch(batch.len());
+        // Who comes again with its next change is to be in the line before the next batch begins. A
+        // server's round trips leave time for that; without them the next one is called last.
+        let turn = (C::Backend::CONNECTIONS_PER_ROW == 1).then_some(turn);
         batch.answer(result.map_err(|error| self.or_expired(error, held)));
-        // Last: who comes again with its next change is then in the line before the next batch begins.
         drop(turn);
         self.count_hold(held);
     }
