@@ -1,12 +1,13 @@
 //! The server's clock jumps, ahead and back. That of the client does not count.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError};
 
 use super::{assert_held_by, assert_stale, set_up};
+use crate::support::child::{self, parts};
 use crate::support::laws;
 
 const DAY: i64 = 24 * 60 * 60;
@@ -99,6 +100,43 @@ macro_rules! servers {
 servers! { postgres, PgConnection, servers::Postgres::with_clock(&[]).unwrap(); }
 #[cfg(feature = "mysql")]
 servers! { mysql, MysqlConnection, servers::MariaDb::with_clock(&[]).unwrap(); }
+
+laws! {
+    /// A client whose clock is a day ahead neither takes a lease that is held, nor keeps one for a day.
+    [postgres, mysql] fn clock_of_a_client_does_not_count(db) {
+        let conn = &mut set_up!(db);
+        let held = books().try_acquire(conn, "Ada").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let clock = servers::Clock::new(folder.path()).unwrap();
+        clock.set(DAY).unwrap();
+        let mut client = db.play("lease::clocks::client_a_day_ahead", &clock.variables());
+        assert_eq!(client.hear(), "by its clock it is over, by the server's it is not");
+        assert_eq!(client.hear(), "Ada has it");
+        held.release(conn).unwrap();
+        client.nudge();
+        assert_eq!(client.hear(), "it has it");
+        let holder = books().holder(conn).unwrap().unwrap();
+        let left = holder.expires.duration_since(SystemTime::now()).unwrap();
+        assert!(left <= Duration::from_secs(60), "{left:?}");
+    }
+}
+
+parts! {
+    [postgres, mysql] fn client_a_day_ahead(url) {
+        let conn = &mut Conn::establish(&url).unwrap();
+        let holder = books().holder(conn).unwrap().unwrap();
+        if holder.expires < SystemTime::now() && !holder.expired {
+            child::say("by its clock it is over, by the server's it is not");
+        }
+        if matches!(books().try_acquire(conn, "Charles"), Err(LockError::LeaseHeld { .. })) {
+            child::say("Ada has it");
+        }
+        child::listen();
+        let _held = books().try_acquire(conn, "Charles").unwrap();
+        child::say("it has it");
+        // Not released: by its end nobody knows that this process is gone.
+    }
+}
 
 laws! {
     /// SQLite's clock is that of this process. To it, leases that move back are a clock that moves ahead.

@@ -1,4 +1,4 @@
-//! A server's clock that a test sets, while that of the machine goes on as it is.
+//! A process's clock that a test sets, while that of the machine goes on as it is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,16 +7,16 @@ use anyhow::{Context, Result};
 
 use crate::unpacked::unpack;
 
-/// The clock of one server. It is the library faketime, between the server and the C library.
-pub(crate) struct Clock {
+/// The clock of one program. It is the library faketime, between the program and the C library.
+pub struct Clock {
     library: PathBuf,
-    /// What the server's clock is ahead of the machine's; it is read at every look at the clock.
+    /// What the program's clock is ahead of the machine's; it is read at every look at the clock.
     offset: PathBuf,
 }
 
 impl Clock {
     /// In a folder of its own in that one.
-    pub(crate) fn new(folder: &Path) -> Result<Self> {
+    pub fn new(folder: &Path) -> Result<Self> {
         let folder = folder.join("faketime");
         unpack("libfaketime", &folder)?;
         let clock = Self {
@@ -27,25 +27,33 @@ impl Clock {
         Ok(clock)
     }
 
-    /// So many seconds ahead of the machine's clock, or behind it; from the server's next look at it on.
-    pub(crate) fn set(&self, seconds: i64) -> Result<()> {
-        // The whole file at once: the server may look at any time.
+    /// So many seconds ahead of the machine's clock, or behind it; from the program's next look at it on.
+    pub fn set(&self, seconds: i64) -> Result<()> {
+        // The whole file at once: the program may look at any time.
         let new = self.offset.with_extension("new");
         fs::write(&new, format!("{seconds:+}\n"))?;
         Ok(fs::rename(new, &self.offset)?)
     }
 
-    /// The words before a program that let it look at this clock. Not variables of whoever starts it:
-    /// what the library sets up before an account changes is out of reach afterwards.
-    pub(crate) fn before(&self) -> [String; 5] {
+    /// The variables that let a program look at this clock.
+    pub fn variables(&self) -> [(&'static str, String); 4] {
         [
-            "env".to_owned(),
-            format!("LD_PRELOAD={}", self.library.display()),
-            format!("FAKETIME_TIMESTAMP_FILE={}", self.offset.display()),
-            "FAKETIME_NO_CACHE=1".to_owned(),
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", self.offset.display().to_string()),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
             // Or waits would last as long as the clock jumps.
-            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ]
+    }
+
+    /// The same as words before a program. Not variables of whoever starts it: what the library sets up
+    /// before an account changes is out of reach afterwards.
+    pub(crate) fn before(&self) -> Vec<String> {
+        let variables = self.variables();
+        let variables = variables
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        ["env".to_owned()].into_iter().chain(variables).collect()
     }
 }
 

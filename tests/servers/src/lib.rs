@@ -20,6 +20,7 @@ pub mod postgres;
 pub use nix::sys::signal::Signal;
 
 pub use self::cache::cache;
+pub use self::clock::Clock;
 pub use self::interrupt::interrupted_by;
 pub use self::mariadb::{Galera, MariaDb};
 pub use self::place::Place;
