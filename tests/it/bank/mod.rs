@@ -1,19 +1,21 @@
 //! The example `bank`, run as its users run it: as processes.
 
+mod program;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod server;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::thread::scope;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use self::program::{program, run, sqlite, stderr, stdout, word, Bank};
 #[cfg(feature = "mysql")]
 use self::server::mysql;
 #[cfg(feature = "postgres")]
 use self::server::postgres;
-use crate::support::example::build_example;
 use crate::support::wait_until;
 
 /// Checks laws on an empty database of every backend.
@@ -357,148 +359,6 @@ fn a_command_line_that_makes_no_sense_exits_with_2() {
     }
 }
 
-/// An empty database that is gone when this is dropped.
-struct Bank {
-    url: String,
-    /// Deletes the database.
-    _owner: Box<dyn Send + Sync>,
-}
-
-impl Bank {
-    fn run(&self, arguments: &[&str]) -> Output {
-        run(&self.url, arguments)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
-        command.args(["--database-url", &self.url]).args(arguments);
-        command
-    }
-
-    fn prints(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        stdout(&output)
-    }
-
-    /// The number that a command prints.
-    fn number(&self, arguments: &[&str]) -> i64 {
-        self.prints(arguments)
-            .trim_end()
-            .parse()
-            .expect("a number alone")
-    }
-
-    /// Two processes storm the account for two seconds; returns what each says it has booked.
-    fn storm_twice(&self, account: i64, strategies: [&str; 2]) -> [i64; 2] {
-        let account = account.to_string();
-        let storm = |strategy| {
-            let arguments = ["storm", "--threads", "3", "--seconds", "2"];
-            let which = ["--account", &account, "--strategy", strategy];
-            self.prints(&[&arguments[..], &which].concat())
-        };
-        let reports = scope(|scope| {
-            let other = scope.spawn(|| storm(strategies[1]));
-            [storm(strategies[0]), other.join().expect("the other storm")]
-        });
-        // Of both: who saves by version beside those who lock has much to do again.
-        let bookings: i64 = reports.iter().map(|report| word(report, "bookings")).sum();
-        assert!(bookings > 20, "too few to meet: {reports:?}");
-        reports.map(|report| word(&report, "net"))
-    }
-}
-
-fn sqlite() -> Bank {
-    let folder = TempDir::new().expect("a temporary folder");
-    Bank {
-        url: format!("sqlite://{}", folder.path().join("bank.db").display()),
-        _owner: Box::new(folder),
-    }
-}
-
-/// Databases on servers, which the environment names.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-mod server {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::{env, process};
-
-    use diesel::connection::{Connection, SimpleConnection};
-
-    use super::Bank;
-
-    #[cfg(feature = "postgres")]
-    pub(super) fn postgres() -> Bank {
-        // Not `template1`, where somebody else may be connected.
-        create::<diesel::PgConnection>("PG_URL", "TEMPLATE template0", "WITH (FORCE)")
-    }
-
-    #[cfg(feature = "mysql")]
-    pub(super) fn mysql() -> Bank {
-        create::<diesel::MysqlConnection>("MYSQL_URL", "", "")
-    }
-
-    struct Database {
-        drop: Box<dyn Fn() + Send + Sync>,
-    }
-
-    impl Drop for Database {
-        fn drop(&mut self) {
-            (self.drop)();
-        }
-    }
-
-    fn create<C: Connection>(variable: &str, how: &str, drop_how: &'static str) -> Bank {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let Ok(url) = env::var(variable) else {
-            panic!("{variable} must be the URL of a server on which databases can be created");
-        };
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("bank_{}_{next}", process::id());
-        execute::<C>(&url, &format!("CREATE DATABASE {name} {how}"));
-        Bank {
-            url: in_database(&url, &name),
-            _owner: Box::new(Database {
-                drop: Box::new(move || {
-                    execute::<C>(&url, &format!("DROP DATABASE {name} {drop_how}"));
-                }),
-            }),
-        }
-    }
-
-    fn execute<C: Connection>(url: &str, sql: &str) {
-        let mut conn = C::establish(url).expect("the server answers");
-        SimpleConnection::batch_execute(&mut conn, sql).expect("may create and drop databases");
-    }
-
-    /// The URL with another database.
-    fn in_database(url: &str, name: &str) -> String {
-        let (address, options) = match url.split_once('?') {
-            Some((address, options)) => (address, format!("?{options}")),
-            None => (url, String::new()),
-        };
-        let start = address.find("://").expect("a URL with a scheme") + "://".len();
-        let end = address[start..]
-            .find('/')
-            .map_or(address.len(), |slash| start + slash);
-        format!("{}/{name}{options}", &address[..end])
-    }
-}
-
-fn run(url: &str, arguments: &[&str]) -> Output {
-    Command::new(program())
-        .args(["--database-url", url])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the example runs")
-}
-
-/// The example, built once.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build_example("bank", &[]))
-}
-
 fn assert_refused(output: &Output, says: &str) {
     let said = stderr(output);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -533,21 +393,4 @@ fn assert_demonstrates(output: &Output) {
         "{report}"
     );
     assert!(word(locked, "bookings") > 10, "{report}");
-}
-
-/// The number behind a label of a report.
-fn word(report: &str, label: &str) -> i64 {
-    let mut lines = report.lines().map(str::trim_start);
-    let line = lines.find_map(|line| line.strip_prefix(label));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    let number = number.unwrap_or_else(|| panic!("no `{label}` in {report}"));
-    number.parse().expect("a number")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
