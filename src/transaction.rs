@@ -164,7 +164,6 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     /// Ends the transaction because its lock could not be had; hands the reason on.
     fn fail(mut self, error: LockError) -> LockError {
         self.over = true;
-        C::Backend::forget_statements(self.conn);
         let lost_all = C::Backend::VICTIM_LOSES_TRANSACTION
             && matches!(
                 error,
@@ -173,6 +172,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         if self.depth == 1 || lost_all {
             self.give_up();
         } else {
+            C::Backend::forget_statements(self.conn);
             let _ = self.undo();
         }
         error
