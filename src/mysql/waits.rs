@@ -21,23 +21,25 @@ use crate::waits::backend::{Seen, WaitTypes, WaitsBackend};
 /// others with one (`nth`): every holder is in the list, and the list stays linear. A waiter that no
 /// holder blocks stands behind a conflicting request, and is paired with that one.
 ///
-/// - MariaDB: a lock is a request while its transaction waits for it. A transaction's times are those
-///   of the server's time zone, whatever the session's is.
+/// - MariaDB: a lock is a request while its transaction waits for it. Transactions that hold shared
+///   locks only all have the id 0, so any of them that has a lock is taken for the holder. A
+///   transaction's times are those of the server's time zone, whatever the session's is.
 /// - MySQL: `data_locks` and `data_lock_waits` are never cached, `innodb_trx` is. So that adds only the
 ///   time, and only where it knows the same request; otherwise the time of the statement counts.
 ///   A lock of an XA transaction that is prepared still names the session that has made it. It is
 ///   that session's no more when its current transaction is prepared or has begun after the lock.
 const WAITS: &str = "/*M! WITH holders AS ( \
-        SELECT w.requested_lock_id AS request, w.requesting_trx_id AS waiter, \
-            w.blocking_trx_id AS blocker \
+        SELECT w.requested_lock_id AS request, b.trx_mysql_thread_id AS blocker \
         FROM information_schema.innodb_lock_waits w \
         JOIN information_schema.innodb_trx b ON b.trx_id = w.blocking_trx_id \
-            AND NOT b.trx_requested_lock_id <=> w.blocking_lock_id), \
+            AND NOT b.trx_requested_lock_id <=> w.blocking_lock_id \
+            AND (b.trx_id <> 0 OR b.trx_lock_structs > 0)), \
     blockers AS (SELECT * FROM holders UNION \
-        SELECT requested_lock_id, requesting_trx_id, MIN(blocking_trx_id) \
-        FROM information_schema.innodb_lock_waits \
-        WHERE requested_lock_id NOT IN (SELECT request FROM holders) \
-        GROUP BY requested_lock_id, requesting_trx_id), \
+        SELECT w.requested_lock_id, MIN(b.trx_mysql_thread_id) \
+        FROM information_schema.innodb_lock_waits w \
+        JOIN information_schema.innodb_trx b ON b.trx_requested_lock_id = w.blocking_lock_id \
+        WHERE w.requested_lock_id NOT IN (SELECT request FROM holders) \
+        GROUP BY w.requested_lock_id), \
     ranked AS (SELECT b.*, l.lock_table, \
             DENSE_RANK() OVER (PARTITION BY l.lock_type, l.lock_table, l.lock_space, l.lock_page, \
                 l.lock_rec, l.lock_mode ORDER BY b.request) AS place, \
@@ -45,14 +47,13 @@ const WAITS: &str = "/*M! WITH holders AS ( \
         FROM blockers b \
         JOIN information_schema.innodb_locks l ON l.lock_id = b.request) \
     SELECT DISTINCT CAST(r.trx_mysql_thread_id AS SIGNED), NULL, r.trx_query, \
-        CAST(b.trx_mysql_thread_id AS SIGNED), NULL, COALESCE(b.trx_query, p.info), \
+        CAST(l.blocker AS SIGNED), NULL, p.info, \
         COALESCE(p.command = 'Sleep', FALSE), REPLACE(l.lock_table, '`', ''), \
         CAST(COALESCE(TIMESTAMPDIFF(MICROSECOND, \
             CONVERT_TZ(r.trx_wait_started, 'SYSTEM', '+00:00'), UTC_TIMESTAMP()), 0) AS SIGNED) \
     FROM ranked l \
-    JOIN information_schema.innodb_trx r ON r.trx_id = l.waiter \
-    JOIN information_schema.innodb_trx b ON b.trx_id = l.blocker \
-    LEFT JOIN information_schema.processlist p ON p.id = b.trx_mysql_thread_id \
+    JOIN information_schema.innodb_trx r ON r.trx_requested_lock_id = l.request \
+    LEFT JOIN information_schema.processlist p ON p.id = l.blocker \
     WHERE l.place = 1 OR l.nth = 1 */ \
     /*!80001 WITH holders AS ( \
         SELECT requesting_engine_lock_id AS request, blocking_engine_lock_id AS lock_id \
