@@ -233,5 +233,6 @@ saver! {
     cancel: |session| format!("KILL QUERY {session}"),
     begin: "SET autocommit = 0",
     mark: "SAVEPOINT g",
-    end: "RELEASE SAVEPOINT g; COMMIT; SET autocommit = 1"
+    // MySQL needs a little longer to be hit.
+    end: "RELEASE SAVEPOINT g; COMMIT; /*!80001 DO SLEEP(0.001); */ SET autocommit = 1"
 }
