@@ -31,6 +31,10 @@ parts! {
         Client::<Conn>::told(&url).call(&[How::Planted]);
     }
 
+    [mysql, mariadb] fn reader(url) {
+        Client::<Conn>::told(&url).call(&[How::Reading]);
+    }
+
     [postgres, mysql, mariadb] fn queuer(url) {
         Client::<Conn>::told(&url).call_in_a_queue();
     }
@@ -185,6 +189,7 @@ fn hot_pots(rng: &mut StdRng, begun: Instant) -> [i32; 2] {
 fn begins(op: &str, how: How, [pot, other]: [i32; 2]) {
     match how {
         How::Nested => say(format_args!("{op} begins {how:?} {pot} {other}")),
+        How::Reading => say(format_args!("{op} begins {how:?}")),
         _ => say(format_args!("{op} begins {how:?} {pot}")),
     }
 }

@@ -131,7 +131,7 @@ impl Deed {
         );
         match &self.end {
             End::Escaped(_) => Some(Kind::Escape),
-            End::Ok if none => Some(Kind::Lost),
+            End::Ok if !all && none => Some(Kind::Lost),
             End::Refused(_) if !none => Some(Kind::NotRefused),
             _ if !all && !none => Some(Kind::NotOnce),
             End::InDoubt {

@@ -54,6 +54,8 @@ pub(crate) enum How {
     Queue,
     /// By hand, as the library once ended its transactions.
     Planted,
+    /// No lock and no transaction: plain Diesel reads rows.
+    Reading,
 }
 
 impl How {
@@ -144,7 +146,8 @@ macro_rules! saver {
             ) -> Result<(), LockError> {
                 let put = |conn: &mut Self, mut pot: Locked<'_, Pot>| {
                     pot.put(op);
-                    pot.save_changes::<Pot>(conn)?;
+                    // Not `save_changes`, which reads again: see `How::Reading`.
+                    diesel::update(&*pot).set(&*pot).execute(conn)?;
                     Ok::<_, LockError>(())
                 };
                 let row = pots::table.find(pot);
@@ -158,6 +161,10 @@ macro_rules! saver {
                     How::Timeout => lock.timeout(Duration::from_secs(5)).with(self, row, put),
                     How::Retry => lock.retry(Retry::new()).with(self, row, put),
                     How::Token => lock.commit_token(token).with(self, row, put),
+                    How::Reading => {
+                        pots::table.load::<Pot>(self)?;
+                        Ok(())
+                    }
                     How::Queue | How::Planted => unreachable!("{how:?}"),
                 }
             }
