@@ -71,35 +71,43 @@ macro_rules! assert_twin_waits_for_a_day {
     };
 }
 
-/// A server of its own, whose clock is set while it runs.
-macro_rules! servers {
-    ($($backend:ident, $conn:ident, $server:expr;)+) => {$(
-        mod $backend {
+/// On servers of their own, whose clocks are set while they run.
+macro_rules! on_a_server_with_a_clock {
+    ($($law:ident: $check:ident)+) => {$(
+        mod $law {
             use super::*;
 
+            #[cfg(feature = "postgres")]
             #[test]
-            fn jumps_of_the_servers_clock_do_no_harm() {
-                let server = $server;
-                let conn = &mut diesel::$conn::establish(&server.url()).unwrap();
-                Lease::create_tables(conn).unwrap();
-                assert_jumps_do_no_harm!(conn, |_: &mut diesel::$conn, ahead| server.set_clock(ahead).unwrap());
+            fn postgres() {
+                on_a_server_with_a_clock!(@ $check, PgConnection, servers::Postgres);
             }
 
+            #[cfg(feature = "mysql")]
             #[test]
-            fn twin_lease_that_does_not_know_its_time_to_live_lasts_a_day() {
-                let server = $server;
-                let conn = &mut diesel::$conn::establish(&server.url()).unwrap();
-                Lease::create_tables(conn).unwrap();
-                assert_twin_waits_for_a_day!(conn, |_: &mut diesel::$conn, ahead| server.set_clock(ahead).unwrap());
+            fn mysql() {
+                on_a_server_with_a_clock!(@ $check, MysqlConnection, servers::MySql);
+            }
+
+            #[cfg(feature = "mysql")]
+            #[test]
+            fn mariadb() {
+                on_a_server_with_a_clock!(@ $check, MysqlConnection, servers::MariaDb);
             }
         }
     )+};
+    (@ $check:ident, $conn:ident, $server:ty) => {
+        let server = <$server>::with_clock(&[]).unwrap();
+        let conn = &mut diesel::$conn::establish(&server.url()).unwrap();
+        Lease::create_tables(conn).unwrap();
+        $check!(conn, |_: &mut diesel::$conn, ahead| server.set_clock(ahead).unwrap());
+    };
 }
 
-#[cfg(feature = "postgres")]
-servers! { postgres, PgConnection, servers::Postgres::with_clock(&[]).unwrap(); }
-#[cfg(feature = "mysql")]
-servers! { mariadb, MysqlConnection, servers::MariaDb::with_clock(&[]).unwrap(); }
+on_a_server_with_a_clock! {
+    jumps_of_the_servers_clock_do_no_harm: assert_jumps_do_no_harm
+    twin_lease_that_does_not_know_its_time_to_live_lasts_a_day: assert_twin_waits_for_a_day
+}
 
 laws! {
     /// A client whose clock is a day ahead neither takes a lease that is held, nor keeps one for a day.

@@ -98,7 +98,7 @@ impl<S: Server> Db<S> {
     /// Not by `information_schema.innodb_trx`: the server renews that only when nobody has read it
     /// for 100 ms. Diesel can't run the statement that says what is now.
     fn waiting_sessions(&self) -> Vec<i32> {
-        let answer = servers::mariadb::query(
+        let answer = servers::mysql::query(
             &server_url(S::VARIABLE),
             &format!(
                 "SHOW ENGINE INNODB STATUS; \
