@@ -90,6 +90,7 @@ laws! {
 
     /// E18: the transaction's snapshot is older than the lock.
     [mysql, mariadb] fn locked_row_is_newer_than_the_snapshot(db) {
+        db.loosen_snapshots();
         let conn = &mut db.connect();
         let (plain, locked) = conn
             .transaction(|conn| {
@@ -103,6 +104,28 @@ laws! {
             .unwrap();
         assert_eq!(locked, 333);
         assert_eq!(plain, 1_000, "twin: the plain read in the same transaction is old");
+    }
+
+    /// Unless the server refuses to lock what its snapshot does not show, as MariaDB does by default
+    /// from 11.6.2 on. A new transaction, as of `retry`, has a new snapshot.
+    [mariadb] fn row_newer_than_the_snapshot_is_refused_where_snapshots_are_strict(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute("SET innodb_snapshot_isolation = ON").unwrap();
+        let mut attempt = || {
+            conn.transaction(|conn| {
+                let _snapshot: i64 = accounts::table.find(2).select(accounts::balance).first(conn)?;
+                if db.balance(1) == 1_000 {
+                    diesel::update(accounts::table.find(1)).set(accounts::balance.eq(333)).execute(&mut db.connect())?;
+                }
+                with_row_lock(conn, accounts::table.find(1), |conn, account: Locked<Account>| {
+                    let plain: i64 = accounts::table.find(1).select(accounts::balance).first(conn)?;
+                    Ok::<_, LockError>((plain, account.balance))
+                })
+            })
+        };
+        let refused = attempt();
+        assert!(matches!(refused, Err(LockError::SerializationFailure { .. })), "{refused:?}");
+        assert_eq!(attempt().unwrap(), (333, 333), "both reads are of one state");
     }
 
     [postgres, mysql, mariadb] fn row_deleted_while_waiting_is_not_found(db) {

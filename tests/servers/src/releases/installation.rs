@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Result};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
@@ -117,16 +117,25 @@ fn patch(programs: &Path, machine: &Machine, root: &Path) -> Result<()> {
 /// Makes a file or folder unless it is there; `make` is given a folder to work in, and says where in
 /// it the result is. Others who want it, too, wait.
 fn once(place: &Path, make: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<()> {
-    let folder = place.parent().context("no folder")?;
-    let mut lock = place.as_os_str().to_owned();
-    lock.push(".lock");
-    let lock = File::create(lock)?;
+    let beside = |extension: &str| {
+        let mut path = place.as_os_str().to_owned();
+        path.push(extension);
+        PathBuf::from(path)
+    };
+    let lock = File::create(beside(".lock"))?;
     let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
-    if !place.exists() {
-        let work = tempfile::Builder::new().prefix("new-").tempdir_in(folder)?;
-        fs::rename(make(work.path())?, place)?;
+    if place.exists() {
+        return Ok(());
     }
-    Ok(())
+    let work = beside(".new");
+    // Of one that was killed.
+    if work.exists() {
+        fs::remove_dir_all(&work)?;
+    }
+    fs::create_dir(&work)?;
+    let made = make(&work).and_then(|made| Ok(fs::rename(made, place)?));
+    fs::remove_dir_all(&work)?;
+    made
 }
 
 /// What Debian calls this kind of machine.
