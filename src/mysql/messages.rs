@@ -1,7 +1,7 @@
 //! What MariaDB and MySQL say, in each language that they speak.
 //!
 //! The texts are those of the servers' `errmsg-utf8.txt` (MariaDB 10.11, and where it differs a
-//! later one) and `messages_to_clients.txt` (MySQL 9.5), mostly without the advice at their end,
+//! later one) and `messages_to_clients.txt` (MySQL 9.7), mostly without the advice at their end,
 //! which comes and goes with the version. What has no row in a language is said in English there.
 
 use crate::backend::Cause::{
