@@ -1,5 +1,6 @@
 //! The server's clock jumps, ahead and back. That of the client does not count.
 
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use diesel::connection::SimpleConnection;
@@ -7,8 +8,10 @@ use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError};
 
 use super::{assert_held_by, assert_stale, set_up};
+#[cfg(feature = "mysql")]
+use super::{clock_sql, Number};
 use crate::support::child::{self, parts};
-use crate::support::laws;
+use crate::support::{laws, wait_until};
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -71,6 +74,59 @@ macro_rules! assert_twin_waits_for_a_day {
     };
 }
 
+/// A renewal waits for its holder's own write, while the server's clock goes beyond its end.
+macro_rules! assert_renewal_behind_a_write_holds {
+    ($conn:ident, $server:ident, $connection:ty, $waiters:expr) => {
+        let ada = &books().try_acquire($conn, "Ada").unwrap();
+        let connect = || <$connection>::establish(&$server.url()).unwrap();
+        thread::scope(|scope| {
+            let renewal = ada.guarded($conn, |_| {
+                let renewal = scope.spawn(|| ada.renew(&mut connect()));
+                wait_until("it waits", Duration::from_millis(150), || {
+                    $server.sql($waiters).unwrap().trim() == "1"
+                });
+                $server.set_clock(DAY).unwrap();
+                let other = &mut connect();
+                assert!(books().holder(other)?.unwrap().expired);
+                assert_held_by!(books().try_acquire(other, "Charles"), "Ada");
+                Ok::<_, LockError>(renewal)
+            });
+            renewal.unwrap().join().unwrap().unwrap();
+        });
+        assert!(!books().holder($conn).unwrap().unwrap().expired);
+        assert_held_by!(books().try_acquire($conn, "Charles"), "Ada");
+        write!(ada, $conn).unwrap();
+        // Once it is over without a write, it is over.
+        $server.set_clock(2 * DAY).unwrap();
+        assert_stale!(ada.renew($conn));
+    };
+}
+
+/// [`assert_jumps_do_no_harm`] by the server's own clock.
+macro_rules! jumps {
+    ($conn:ident, $server:ident, $connection:ty, $waiters:expr) => {
+        assert_jumps_do_no_harm!($conn, |_: &mut $connection, ahead| $server
+            .set_clock(ahead)
+            .unwrap())
+    };
+}
+
+/// [`assert_twin_waits_for_a_day`] by the server's own clock.
+macro_rules! twin_waits {
+    ($conn:ident, $server:ident, $connection:ty, $waiters:expr) => {
+        assert_twin_waits_for_a_day!($conn, |_: &mut $connection, ahead| $server
+            .set_clock(ahead)
+            .unwrap())
+    };
+}
+
+#[cfg(feature = "postgres")]
+const WAITERS_OF_POSTGRES: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0";
+#[cfg(feature = "mysql")]
+const WAITERS_OF_MYSQL: &str =
+    "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
+
 /// On servers of their own, whose clocks are set while they run.
 macro_rules! on_a_server_with_a_clock {
     ($($law:ident: $check:ident)+) => {$(
@@ -80,33 +136,34 @@ macro_rules! on_a_server_with_a_clock {
             #[cfg(feature = "postgres")]
             #[test]
             fn postgres() {
-                on_a_server_with_a_clock!(@ $check, PgConnection, servers::Postgres);
+                on_a_server_with_a_clock!(@ $check, Postgres, PgConnection, WAITERS_OF_POSTGRES);
             }
 
             #[cfg(feature = "mysql")]
             #[test]
             fn mysql() {
-                on_a_server_with_a_clock!(@ $check, MysqlConnection, servers::MySql);
+                on_a_server_with_a_clock!(@ $check, MySql, MysqlConnection, WAITERS_OF_MYSQL);
             }
 
             #[cfg(feature = "mysql")]
             #[test]
             fn mariadb() {
-                on_a_server_with_a_clock!(@ $check, MysqlConnection, servers::MariaDb);
+                on_a_server_with_a_clock!(@ $check, MariaDb, MysqlConnection, WAITERS_OF_MYSQL);
             }
         }
     )+};
-    (@ $check:ident, $conn:ident, $server:ty) => {
-        let server = <$server>::with_clock(&[]).unwrap();
-        let conn = &mut diesel::$conn::establish(&server.url()).unwrap();
+    (@ $check:ident, $server:ident, $connection:ident, $waiters:expr) => {
+        let server = servers::$server::with_clock(&[]).unwrap();
+        let conn = &mut diesel::$connection::establish(&server.url()).unwrap();
         Lease::create_tables(conn).unwrap();
-        $check!(conn, |_: &mut diesel::$conn, ahead| server.set_clock(ahead).unwrap());
+        $check!(conn, server, diesel::$connection, $waiters);
     };
 }
 
 on_a_server_with_a_clock! {
-    jumps_of_the_servers_clock_do_no_harm: assert_jumps_do_no_harm
-    twin_lease_that_does_not_know_its_time_to_live_lasts_a_day: assert_twin_waits_for_a_day
+    jumps_of_the_servers_clock_do_no_harm: jumps
+    renewal_that_waits_for_a_write_holds_even_beyond_the_end: assert_renewal_behind_a_write_holds
+    twin_lease_that_does_not_know_its_time_to_live_lasts_a_day: twin_waits
 }
 
 laws! {
@@ -156,5 +213,21 @@ laws! {
             conn.batch_execute(&format!("UPDATE row_lock_leases SET expires_at = expires_at - {jump}"))
                 .unwrap();
         });
+    }
+
+    /// MySQL's clock is that of the statement's beginning, which may be before the row's.
+    [mysql, mariadb] fn statement_that_began_before_the_row_was_written_does_not_take_the_lease(db) {
+        let conn = &mut set_up!(db);
+        let held = books().try_acquire(conn, "Ada").unwrap();
+        let slow = &mut db.connect();
+        let begun = "(SELECT acquired_at / 1000000 - 0.5 FROM row_lock_leases)";
+        slow.batch_execute(&format!("SET timestamp = {begun}")).unwrap();
+        assert_held_by!(books().try_acquire(slow, "Charles"), "Ada");
+        assert!(!books().holder(slow).unwrap().unwrap().expired);
+        held.guarded(conn, |_| Ok::<_, LockError>(())).unwrap();
+        // Twin: without the second of grace it is taken for one of a clock that was set back.
+        let now = clock_sql(Db::STAMP);
+        let free = format!("SELECT COUNT(*) AS number FROM row_lock_leases WHERE expires_at > ({now}) + ttl");
+        assert_eq!(diesel::sql_query(free).get_result::<Number>(slow).unwrap().number, 1);
     }
 }
