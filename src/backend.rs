@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use diesel::connection::LoadConnection;
-use diesel::result::{
-    DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError,
-};
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 
 use crate::error::LockError;
 use crate::lease::backend::LeaseBackend;

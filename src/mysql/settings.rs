@@ -23,18 +23,21 @@ const MYSQL_REFUSES_XA: &str = "/*!50700 @@transaction_read_only = @@transaction
 
 /// The settings as they were. Only behind a `COMMIT` or a `ROLLBACK`: to switch `autocommit` on
 /// commits what is open. It may run any number of times.
+///
+/// The casts are for variables that were not set when the statement was prepared: the servers take
+/// these for texts, and MariaDB a switch with them (`'ON'`).
 pub(super) fn back(settings: Settings) -> String {
     let hold = match settings.hold {
         Some(_) => {
             " /*M! , idle_transaction_timeout = \
-             COALESCE(@row_lock_hold, @@idle_transaction_timeout) */ \
-             /*!50700 , wait_timeout = COALESCE(@row_lock_hold, @@wait_timeout) */, \
+             CAST(COALESCE(@row_lock_hold, @@idle_transaction_timeout) AS UNSIGNED) */ \
+             /*!50700 , wait_timeout = CAST(COALESCE(@row_lock_hold, @@wait_timeout) AS UNSIGNED) */, \
              @row_lock_hold = NULL"
         }
         None => "",
     };
     format!(
-        "SET autocommit = COALESCE(@row_lock_autocommit, @@autocommit), \
+        "SET autocommit = COALESCE(CAST(@row_lock_autocommit AS SIGNED), @@autocommit), \
          @row_lock_autocommit = NULL, @row_lock_broken = NULL{hold}{}",
         wait_back(settings.waiting, GUARD)
     )
@@ -57,7 +60,7 @@ pub(super) fn wait_back(waiting: Waiting, level: &str) -> String {
     match waiting {
         Waiting::AtMost(_) => format!(
             " /*!50700 , innodb_lock_wait_timeout = \
-             COALESCE(@row_lock_wait_{level}, @@innodb_lock_wait_timeout), \
+             CAST(COALESCE(@row_lock_wait_{level}, @@innodb_lock_wait_timeout) AS UNSIGNED), \
              @row_lock_wait_{level} = NULL */"
         ),
         _ => String::new(),

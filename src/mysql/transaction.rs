@@ -167,7 +167,10 @@ impl TransactionBackend for Mysql {
             send(conn, &format!("ROLLBACK TO SAVEPOINT {name}"))
         })
         .map_err(|error| rollback_error(conn, error, name, aborted));
-        let forget = format!(", @row_lock_errno = NULL{}", settings::wait_back(waiting, name));
+        let forget = format!(
+            ", @row_lock_errno = NULL{}",
+            settings::wait_back(waiting, name)
+        );
         set(conn, forget).map_err(EndError::Refused)?;
         result
     }
@@ -179,8 +182,8 @@ impl TransactionBackend for Mysql {
     {
         let fence = format!(
             "SET @row_lock_broken = \
-             COALESCE(@row_lock_broken, IF(@row_lock_autocommit IS NULL, 1, 2)), \
-             @row_lock_autocommit = COALESCE(@row_lock_autocommit, @@autocommit), \
+             COALESCE(CAST(@row_lock_broken AS UNSIGNED), IF(@row_lock_autocommit IS NULL, 1, 2)), \
+             @row_lock_autocommit = COALESCE(CAST(@row_lock_autocommit AS SIGNED), @@autocommit), \
              autocommit = 0{}",
             settings::wait_back(waiting, name)
         );

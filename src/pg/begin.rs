@@ -124,7 +124,10 @@ impl TransactionBackend for Pg {
                        WHERE name = 'row_lock_witness'";
             (ask, WITNESS)
         } else {
-            ("CLOSE row_lock_guard; CLOSE row_lock_witness; ROLLBACK", GUARD)
+            (
+                "CLOSE row_lock_guard; CLOSE row_lock_witness; ROLLBACK",
+                GUARD,
+            )
         };
         conn.batch_execute(rollback)
             .map_err(|error| EndError::gone_if(names(&error, sign), error))
@@ -189,9 +192,7 @@ fn is_refusal(error: &DieselError) -> bool {
         DieselError::DatabaseError(DatabaseErrorKind::Unknown, _) => {
             cause_in::<Pg>(error).is_some_and(|cause| cause != Cause::ConnectionLost)
         }
-        DieselError::DatabaseError(kind, _) => {
-            !matches!(kind, DatabaseErrorKind::ClosedConnection)
-        }
+        DieselError::DatabaseError(kind, _) => !matches!(kind, DatabaseErrorKind::ClosedConnection),
         _ => false,
     }
 }

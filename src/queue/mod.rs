@@ -318,6 +318,7 @@ where
                 if let Some(row) = changed {
                     row.save(id, conn)?;
                 }
+                batch.is_committing = true;
                 Ok(())
             })
             .inspect_err(|error| call.closure_failed(error))

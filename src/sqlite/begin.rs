@@ -132,8 +132,7 @@ impl TransactionBackend for Sqlite {
 /// SQLite's texts are not translated.
 fn end_error(error: DieselError, savepoint: &str) -> EndError {
     let gone = format!("no such savepoint: {savepoint}");
-    let is_gone =
-        matches!(&error, DieselError::DatabaseError(_, info) if info.message() == gone);
+    let is_gone = matches!(&error, DieselError::DatabaseError(_, info) if info.message() == gone);
     EndError::gone_if(is_gone, error)
 }
 

@@ -48,11 +48,7 @@ pub trait TransactionBackend: Backend {
     ///
     /// After an error nothing of it is left.
     #[doc(hidden)]
-    fn begin<C>(
-        conn: &mut C,
-        settings: Settings,
-        first: Option<&str>,
-    ) -> QueryResult<Self::Server>
+    fn begin<C>(conn: &mut C, settings: Settings, first: Option<&str>) -> QueryResult<Self::Server>
     where
         C: LoadConnection<Backend = Self>;
 

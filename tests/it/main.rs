@@ -12,6 +12,7 @@ mod support;
 mod bank;
 mod blockers;
 mod conversions;
+mod durable;
 mod errors;
 mod escaped;
 // Once, and not again for each backend alone: they take their time.
@@ -32,6 +33,7 @@ mod lost;
 mod many;
 mod nesting;
 mod optimistic;
+mod outer;
 mod panics;
 #[cfg(feature = "postgres")]
 mod poolers;

@@ -36,7 +36,7 @@ macro_rules! server_probes {
     kill: $kill:literal, unusual: $unusual:literal,
     survive: $survive:literal, touch: $touch:literal, brief: $brief:literal, slow: $slow:literal,
     sessions: $sessions:literal, idle: $idle:literal, others: $others:literal,
-    batch: $batch:literal
+    more: $more:literal, fewer: $fewer:literal
 ) => {
         impl super::$backend::Db {
             /// The ids of this table whose rows nobody holds, in order.
@@ -70,8 +70,11 @@ macro_rules! server_probes {
             /// A statement that takes long.
             pub(crate) const SLOW_STATEMENT: &str = $slow;
 
-            /// How many messages Diesel's client sends to have a batch done.
-            pub(crate) const MESSAGES_OF_BATCH: usize = $batch;
+            /// How many round trips a locked call takes more than the same by hand.
+            pub(crate) const MORE_ROUND_TRIPS: usize = $more;
+
+            /// How many it takes less.
+            pub(crate) const FEWER_ROUND_TRIPS: usize = $fewer;
 
             /// Makes a session the one that survives a deadlock, as far as a setting can.
             pub(crate) const SURVIVE: &str = $survive;
@@ -149,7 +152,8 @@ server_probes! {
     idle: "SET idle_in_transaction_session_timeout = '50ms'",
     others: "SELECT pid FROM pg_stat_activity \
              WHERE application_name = '{}' AND pid <> pg_backend_pid()",
-    batch: 1
+    more: 0,
+    fewer: 0
 }
 
 #[cfg(feature = "mysql")]
@@ -169,8 +173,9 @@ server_probes! {
     idle: "SET idle_transaction_timeout = 1",
     others: "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
              WHERE db = '{}' AND id <> connection_id()",
-    // The server is asked first to take several statements at once.
-    batch: 2
+    // Begin and end are prepared statements; those by hand are asked for as batches.
+    more: 0,
+    fewer: 2
 }
 
 #[cfg(feature = "mysql")]
@@ -191,8 +196,9 @@ server_probes! {
     idle: "SET wait_timeout = 1",
     others: "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
              WHERE db = '{}' AND id <> connection_id()",
-    // The server is asked first to take several statements at once.
-    batch: 2
+    // MySQL can't prepare what is about savepoints.
+    more: 3,
+    fewer: 0
 }
 
 impl sqlite::Db {
