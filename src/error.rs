@@ -204,7 +204,7 @@ pub enum LockError {
     /// There can be no such [lease](crate::lease). Nothing was sent to the server.
     #[error("the {what} of the lease {why}")]
     InvalidLease {
-        /// What of it: its `name`, `owner`, `note`, `reason` or `ttl`.
+        /// What of it: its `name`, `owner`, `note`, `reason` or `ttl`, or a `handle`.
         what: &'static str,
         /// What is wrong with it.
         why: &'static str,

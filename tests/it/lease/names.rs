@@ -5,7 +5,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError, Outcome};
 
-use super::{assert_held_by, set_up};
+use super::{assert_held_by, forged, set_up};
 use crate::support::calls::assert_error;
 use crate::support::laws;
 use crate::support::probe::statements_of;
@@ -89,9 +89,9 @@ laws! {
                 lease.override_by(conn, "boss", "").map(drop),
                 lease.holder(conn).map(drop),
                 lease.overrides(conn).map(drop),
-                lease.clone().with_token(1).renew(conn),
-                lease.clone().with_token(1).release(conn),
-                lease.clone().with_token(1).guarded(conn, |_| Ok(())),
+                lease.clone().with_handle(forged()).renew(conn),
+                lease.clone().with_handle(forged()).release(conn),
+                lease.clone().with_handle(forged()).guarded(conn, |_| Ok(())),
             ];
             for result in results {
                 assert!(
@@ -128,7 +128,7 @@ laws! {
     [postgres, mysql, mariadb, sqlite] fn shortest_time_to_live_is_no_error(db) {
         let conn = &mut set_up!(db);
         let _held = Lease::named("books").ttl(Duration::from_nanos(1)).try_acquire(conn, "Ada").unwrap();
-        let _ = Lease::named("books").acquire_timeout(conn, "Charles", Duration::from_secs(5)).unwrap();
+        let _ = Lease::named("books").acquire_timeout(conn, "Charles", Duration::from_secs(20)).unwrap();
     }
 
     [postgres, mysql, mariadb, sqlite] fn lease_of_a_row_is_named_by_its_table_and_key(db) {
