@@ -102,17 +102,52 @@ impl Day {
             )
         });
         let wrong = number(Kind::WrongResolution);
+        Line {
+            fault,
+            server: &self.server,
+            faults: self.faults,
+            deeds: self.deeds.len(),
+            acked: self.acked(),
+            lost: number(Kind::Lost),
+            false_ok: number(Kind::FalseOk),
+            in_doubt: self.in_doubt(),
+            resolved: resolved - wrong,
+            wrong: kinds.values().sum(),
+            seed: self.seed,
+        }
+        .report();
+    }
+}
+
+/// A line of the report that `cargo xtask faults` makes a table of.
+pub(crate) struct Line<'l> {
+    pub(crate) fault: &'l str,
+    pub(crate) server: &'l str,
+    pub(crate) faults: u64,
+    pub(crate) deeds: usize,
+    pub(crate) acked: usize,
+    pub(crate) lost: usize,
+    pub(crate) false_ok: usize,
+    pub(crate) in_doubt: usize,
+    pub(crate) resolved: usize,
+    /// Violations of any kind.
+    pub(crate) wrong: usize,
+    pub(crate) seed: u64,
+}
+
+impl Line<'_> {
+    pub(crate) fn report(&self) {
         let columns = [
-            fault.to_owned(),
-            self.server.clone(),
+            self.fault.to_owned(),
+            self.server.to_owned(),
             self.faults.to_string(),
-            self.deeds.len().to_string(),
-            self.acked().to_string(),
-            number(Kind::Lost).to_string(),
-            number(Kind::FalseOk).to_string(),
-            self.in_doubt().to_string(),
-            (resolved - wrong).to_string(),
-            kinds.values().sum::<usize>().to_string(),
+            self.deeds.to_string(),
+            self.acked.to_string(),
+            self.lost.to_string(),
+            self.false_ok.to_string(),
+            self.in_doubt.to_string(),
+            self.resolved.to_string(),
+            self.wrong.to_string(),
             self.seed.to_string(),
         ];
         let line = columns.join("\t");

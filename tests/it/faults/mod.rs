@@ -10,6 +10,7 @@ mod crashes;
 mod day;
 mod failover;
 mod full;
+mod kills;
 mod ledger;
 mod oracle;
 mod planted;
@@ -27,6 +28,12 @@ use std::time::{Duration, Instant};
 fn storm_time() -> Duration {
     let seconds = env::var("FAULT_SECONDS").map_or(2.0, |seconds| seconds.parse().unwrap());
     Duration::from_secs_f64(seconds)
+}
+
+/// What lots are drawn by: `FAULT_SEED`, or anything.
+fn seed() -> u64 {
+    let seed = env::var("FAULT_SEED");
+    seed.map_or_else(|_| rand::random(), |seed| seed.parse().unwrap())
 }
 
 /// Injects a fault again and again while a storm lasts; returns how often.

@@ -31,6 +31,10 @@ pub(crate) enum Kind {
     TwoHolders,
     /// Our own calls have run into each other, which an order of locking excludes.
     Deadlock,
+    /// A call did not return.
+    Hang,
+    /// A session was not set as before.
+    Leak,
 }
 
 #[derive(Debug)]

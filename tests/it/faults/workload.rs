@@ -1,7 +1,6 @@
 //! A day at the bank: tellers in parallel who carry money from purse to purse through locked
 //! calls, while the world around them fails, and who write down how each call ended.
 
-use std::env;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use rand::{Rng, SeedableRng};
 
 use super::day::Day;
 use super::ledger::{Call, Entry, Purse, Refusal, Teller};
+use super::seed;
 use crate::support::wait_until;
 
 /// So long a teller waits before it asks again a server that doesn't answer.
@@ -104,9 +104,7 @@ pub(crate) struct Bank<C> {
 impl<C: Teller> Bank<C> {
     /// A bank in an empty database.
     pub(crate) fn at(url: &str) -> Self {
-        let seed = env::var("FAULT_SEED");
-        let seed = seed.map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-        let bank = Self::in_process(url, seed);
+        let bank = Self::in_process(url, seed());
         let mut conn = C::open(url).unwrap();
         conn.found(bank.purses).unwrap();
         bank

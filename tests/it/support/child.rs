@@ -54,6 +54,11 @@ impl Child {
             .expect("the child ended, or sleeps, without a word")
     }
 
+    /// The next thing that the child says; `None` if it has ended, or says nothing for so long.
+    pub(crate) fn hear_within(&self, time: Duration) -> Option<String> {
+        self.lines.recv_timeout(time).ok()
+    }
+
     /// Wakes the child from [`listen`].
     pub(crate) fn nudge(&mut self) {
         writeln!(self.process.stdin.as_mut().unwrap()).unwrap();

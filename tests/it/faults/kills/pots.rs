@@ -1,0 +1,238 @@
+//! Pots that calls put their names into, and what the servers are asked in a storm of kills.
+//!
+//! An operation appends its name to the log of a pot. So the log says how often each operation is
+//! durable, whether it was one call's own transaction or part of a batch.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
+use diesel::sql_types::Text;
+use diesel_row_lock::queue::RowQueue;
+use diesel_row_lock::{with_row_lock, CommitToken, LockError, Locked, Retry, RowLock};
+
+use super::super::ledger::Teller;
+
+diesel::table! {
+    pots (id) {
+        id -> Integer,
+        log -> Text,
+    }
+}
+
+#[derive(Debug, Clone, Queryable, Identifiable, AsChangeset)]
+pub(crate) struct Pot {
+    pub(crate) id: i32,
+    /// The names of the operations, each with a space behind it.
+    pub(crate) log: String,
+}
+
+impl Pot {
+    fn put(&mut self, op: &str) {
+        self.log.push_str(op);
+        self.log.push(' ');
+    }
+}
+
+pub(crate) const POTS: i32 = 64;
+
+/// How many operations of each name a pot has.
+pub(crate) type Logs = BTreeMap<i32, BTreeMap<String, usize>>;
+
+/// How a call is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    Plain,
+    /// A call within a call: both pots have the operation, or neither.
+    Nested,
+    Timeout,
+    Retry,
+    Token,
+    Queue,
+    /// By hand, as the library once ended its transactions.
+    Planted,
+}
+
+impl How {
+    pub(crate) const OF_ONE_CONNECTION: [Self; 5] = [
+        Self::Plain,
+        Self::Nested,
+        Self::Timeout,
+        Self::Retry,
+        Self::Token,
+    ];
+}
+
+/// A connection whose session is killed at.
+pub(crate) trait Saver: Teller + R2D2Connection + 'static {
+    /// What a session may leave as it was: unusual values, so that a default is seen as a change.
+    const SETUP: &'static str;
+    const SETTINGS: &'static str;
+    /// The sessions of a database but for this one, and the statement that cancels what one does.
+    fn sessions(name: &str) -> String;
+    fn cancel(session: &str) -> String;
+
+    /// One call; it puts `op` into the first pot, or nested into both.
+    fn call(
+        &mut self,
+        how: How,
+        pots: [i32; 2],
+        op: &str,
+        token: CommitToken,
+    ) -> Result<(), LockError>;
+
+    /// As the calls of a queue do it.
+    fn update(queue: &Queue<Self>, pot: i32, op: String) -> Result<(), LockError>;
+
+    /// By hand, up to the end of the transaction.
+    fn put_by_hand(&mut self, pot: i32, op: &str) -> QueryResult<()>;
+    /// The end of it: a batch that does more than `COMMIT`.
+    const END: &'static str;
+
+    fn logs(&mut self) -> QueryResult<Logs>;
+
+    fn found_pots(&mut self) -> QueryResult<()> {
+        let rows: Vec<_> = (1..=POTS).map(|id| format!("({id}, '')")).collect();
+        self.batch_execute("DROP TABLE IF EXISTS pots")?;
+        self.batch_execute(Self::TABLE)?;
+        self.batch_execute(&format!("INSERT INTO pots VALUES {}", rows.join(", ")))?;
+        Ok(CommitToken::create_table(self)?)
+    }
+    const TABLE: &'static str;
+
+    fn settings(&mut self) -> QueryResult<String>;
+    fn list(&mut self, name: &str) -> QueryResult<Vec<String>>;
+}
+
+pub(crate) type Queue<C> = RowQueue<C, Pot>;
+
+pub(crate) fn queue<C: Saver>(pool: Pool<ConnectionManager<C>>) -> Queue<C> {
+    RowQueue::new(pool)
+}
+
+macro_rules! saver {
+    (
+        $conn:ty, table: $table:literal, setup: $setup:literal, settings: $settings:literal,
+        sessions: $sessions:expr, cancel: $cancel:expr,
+        begin: $begin:literal, mark: $mark:literal, end: $end:literal
+    ) => {
+        impl Saver for $conn {
+            const TABLE: &'static str = $table;
+            const SETUP: &'static str = $setup;
+            const SETTINGS: &'static str = $settings;
+            const END: &'static str = $end;
+
+            fn sessions(name: &str) -> String {
+                let sessions: fn(&str) -> String = $sessions;
+                sessions(name)
+            }
+
+            fn cancel(session: &str) -> String {
+                let cancel: fn(&str) -> String = $cancel;
+                cancel(session)
+            }
+
+            fn call(
+                &mut self,
+                how: How,
+                [pot, other]: [i32; 2],
+                op: &str,
+                token: CommitToken,
+            ) -> Result<(), LockError> {
+                let put = |conn: &mut Self, mut pot: Locked<'_, Pot>| {
+                    pot.put(op);
+                    pot.save_changes::<Pot>(conn)?;
+                    Ok::<_, LockError>(())
+                };
+                let row = pots::table.find(pot);
+                let lock = RowLock::for_update();
+                match how {
+                    How::Plain => with_row_lock(self, row, put),
+                    How::Nested => with_row_lock(self, row, |conn, pot: Locked<'_, Pot>| {
+                        put(conn, pot)?;
+                        with_row_lock(conn, pots::table.find(other), put)
+                    }),
+                    How::Timeout => lock.timeout(Duration::from_secs(5)).with(self, row, put),
+                    How::Retry => lock.retry(Retry::new()).with(self, row, put),
+                    How::Token => lock.commit_token(token).with(self, row, put),
+                    How::Queue | How::Planted => unreachable!("{how:?}"),
+                }
+            }
+
+            fn update(queue: &Queue<Self>, pot: i32, op: String) -> Result<(), LockError> {
+                queue.update(pot, move |pot| {
+                    pot.put(&op);
+                    Ok::<_, LockError>(())
+                })
+            }
+
+            fn put_by_hand(&mut self, pot: i32, op: &str) -> QueryResult<()> {
+                self.batch_execute($begin)?;
+                let mut row: Pot = pots::table.find(pot).for_update().first(self)?;
+                self.batch_execute($mark)?;
+                row.put(op);
+                diesel::update(&row).set(&row).execute(self)?;
+                Ok(())
+            }
+
+            fn logs(&mut self) -> QueryResult<Logs> {
+                let pots: Vec<Pot> = pots::table.load(self)?;
+                let log = |pot: &Pot| {
+                    let mut counts = BTreeMap::new();
+                    for op in pot.log.split_whitespace() {
+                        *counts.entry(op.to_owned()).or_default() += 1;
+                    }
+                    counts
+                };
+                Ok(pots.iter().map(|pot| (pot.id, log(pot))).collect())
+            }
+
+            fn settings(&mut self) -> QueryResult<String> {
+                sql::<Text>(Self::SETTINGS).get_result(self)
+            }
+
+            fn list(&mut self, name: &str) -> QueryResult<Vec<String>> {
+                sql::<Text>(&Self::sessions(name)).load(self)
+            }
+        }
+    };
+}
+
+saver! {
+    PgConnection,
+    table: "CREATE TABLE pots (id INTEGER PRIMARY KEY, log TEXT NOT NULL)",
+    setup: "SET lock_timeout = '7s'",
+    settings: "SELECT concat_ws(' ', current_setting('lock_timeout'), \
+        current_setting('statement_timeout'), current_setting('transaction_isolation'), \
+        (SELECT count(*) FROM pg_cursors WHERE name <> ''), \
+        now() = statement_timestamp())",
+    sessions: |name| format!(
+        "SELECT CAST(pid AS TEXT) FROM pg_stat_activity \
+         WHERE application_name = '{name}' AND pid <> pg_backend_pid()"
+    ),
+    cancel: |session| format!("SELECT pg_cancel_backend({session})"),
+    begin: "BEGIN",
+    mark: "SAVEPOINT g",
+    end: "RELEASE SAVEPOINT g; COMMIT; SELECT pg_sleep(0.002)"
+}
+
+saver! {
+    MysqlConnection,
+    table: "CREATE TABLE pots (id INTEGER PRIMARY KEY, log MEDIUMTEXT NOT NULL)",
+    setup: "SET innodb_lock_wait_timeout = 7",
+    settings: "SELECT CAST(CONCAT_WS(' ', @@autocommit, @@innodb_lock_wait_timeout, \
+        @@session.sql_mode /*M! , @@in_transaction, @@tx_isolation */ \
+        /*!80001 , @@transaction_isolation */) AS CHAR)",
+    sessions: |name| format!(
+        "SELECT CAST(id AS CHAR) FROM information_schema.processlist \
+         WHERE db = '{name}' AND id <> connection_id()"
+    ),
+    cancel: |session| format!("KILL QUERY {session}"),
+    begin: "SET autocommit = 0",
+    mark: "SAVEPOINT g",
+    // MySQL needs a little longer to be hit.
+    end: "RELEASE SAVEPOINT g; COMMIT; /*!80001 DO SLEEP(0.001); */ SET autocommit = 1"
+}
