@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use super::settings;
 use super::statement::{insist, is_interrupted, run, run_once, send};
-use crate::backend::{cause_in, names, Cause, Settings, Waiting, GUARD};
+use crate::backend::{cause_in, names, Cause, LockBackend, Settings, Waiting, GUARD};
 use crate::connection::mark_broken;
 use crate::transaction::backend::{EndError, TransactionBackend};
 
@@ -115,6 +115,7 @@ impl TransactionBackend for Mysql {
             result = insist(conn, |conn| send(conn, back));
         }
         result.map_err(|error| rollback_error(conn, error, GUARD, aborted))?;
+        forget_after_failure(conn);
         Self::abandon(conn, settings).map_err(EndError::Refused)
     }
 
@@ -167,6 +168,7 @@ impl TransactionBackend for Mysql {
             send(conn, &format!("ROLLBACK TO SAVEPOINT {name}"))
         })
         .map_err(|error| rollback_error(conn, error, name, aborted));
+        forget_after_failure(conn);
         let forget = format!(
             ", @row_lock_errno = NULL{}",
             settings::wait_back(waiting, name)
@@ -273,6 +275,18 @@ where
 {
     variable(conn, "@row_lock_errno")
         .is_ok_and(|errno| errno.is_some_and(|errno| ENDS_TRANSACTION.contains(&errno)))
+}
+
+/// The closure's last statement may be one that failed and must not be used again. The number of
+/// rows is the answer, so that the question is prepared once.
+fn forget_after_failure<C>(conn: &mut C)
+where
+    C: LoadConnection<Backend = Mysql>,
+{
+    let failed = "SELECT 1 INTO @row_lock_failed FROM DUAL WHERE @row_lock_errno IS NOT NULL";
+    if run(conn, failed).map_or(true, |rows| rows > 0) {
+        Mysql::forget_statements(conn);
+    }
 }
 
 fn variable<C>(conn: &mut C, name: &str) -> QueryResult<Option<i64>>

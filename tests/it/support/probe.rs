@@ -36,7 +36,7 @@ macro_rules! server_probes {
     kill: $kill:literal, unusual: $unusual:literal,
     survive: $survive:literal, touch: $touch:literal, brief: $brief:literal, slow: $slow:literal,
     sessions: $sessions:literal, idle: $idle:literal, others: $others:literal,
-    more: $more:literal, fewer: $fewer:literal
+    more: [$more:literal, $more_back:literal], fewer: [$fewer:literal, $fewer_back:literal]
 ) => {
         impl super::$backend::Db {
             /// The ids of this table whose rows nobody holds, in order.
@@ -75,6 +75,10 @@ macro_rules! server_probes {
 
             /// How many it takes less.
             pub(crate) const FEWER_ROUND_TRIPS: usize = $fewer;
+
+            /// The same of a call that is rolled back.
+            pub(crate) const MORE_IN_A_ROLLBACK: usize = $more_back;
+            pub(crate) const FEWER_IN_A_ROLLBACK: usize = $fewer_back;
 
             /// Makes a session the one that survives a deadlock, as far as a setting can.
             pub(crate) const SURVIVE: &str = $survive;
@@ -152,8 +156,8 @@ server_probes! {
     idle: "SET idle_in_transaction_session_timeout = '50ms'",
     others: "SELECT pid FROM pg_stat_activity \
              WHERE application_name = '{}' AND pid <> pg_backend_pid()",
-    more: 0,
-    fewer: 0
+    more: [0, 0],
+    fewer: [0, 0]
 }
 
 #[cfg(feature = "mysql")]
@@ -174,8 +178,8 @@ server_probes! {
     others: "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
              WHERE db = '{}' AND id <> connection_id()",
     // Begin and end are prepared statements; those by hand are asked for as batches.
-    more: 0,
-    fewer: 2
+    more: [0, 0],
+    fewer: [2, 1]
 }
 
 #[cfg(feature = "mysql")]
@@ -197,8 +201,9 @@ server_probes! {
     others: "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
              WHERE db = '{}' AND id <> connection_id()",
     // MySQL can't prepare what is about savepoints.
-    more: 3,
-    fewer: 0
+    // The error of the closure's last statement is asked for before a rollback.
+    more: [3, 7],
+    fewer: [0, 0]
 }
 
 impl sqlite::Db {
