@@ -7,13 +7,14 @@ use diesel::mysql::Mysql;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind};
 
 use super::settings::seconds;
-use super::{classify, messages};
+use super::{cache, classify, messages};
 use crate::backend::{Cause, LockBackend, Messages, Translations, Waiting};
 
 impl LockBackend for Mysql {
     const SYSTEM: &'static str = "mysql";
     const CONNECTIONS_PER_ROW: usize = 2;
     const ROW_VALUES: &'static str = "";
+    const BINDS: usize = 65_535;
     const CREATE_COMMITS: &'static str =
         include_str!("../../migrations/mysql/2026-11-22-000001_row_lock_commits/up.sql");
 
@@ -38,8 +39,10 @@ impl LockBackend for Mysql {
     where
         C: LoadConnection<Backend = Self>,
     {
-        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-        conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
+        if cache::is_on(conn) {
+            conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+            conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
+        }
     }
 
     /// An XA transaction, whose errors bear their symbol in every language.

@@ -73,20 +73,22 @@ fn limit_hold(hold: Option<Duration>) -> String {
         Some(time) => format!(
             " /*M! , @row_lock_hold = @@idle_transaction_timeout, \
              idle_transaction_timeout = {0} */ \
-             /*!50700 , @row_lock_hold = @@wait_timeout, wait_timeout = {1} */",
-            seconds(time),
-            // A year is the most that MySQL takes.
-            seconds(time).min(31_536_000)
+             /*!50700 , @row_lock_hold = @@wait_timeout, wait_timeout = {0} */",
+            seconds(time)
         ),
         None => String::new(),
     }
 }
 
-/// Whole seconds, rounded up; no server takes less. MariaDB's limit is 100,000,000.
+/// A year. MariaDB cuts a longer time down to that, or refuses it if `sql_mode` has
+/// `STRICT_ALL_TABLES`; MySQL takes no longer one.
+const LONGEST: u64 = 365 * 24 * 60 * 60;
+
+/// Whole seconds, rounded up; no server takes less.
 pub(super) fn seconds(time: Duration) -> u64 {
     time.as_micros()
         .div_ceil(1_000_000)
         .try_into()
         .unwrap_or(u64::MAX)
-        .clamp(1, 100_000_000)
+        .clamp(1, LONGEST)
 }

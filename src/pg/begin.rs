@@ -25,6 +25,7 @@ impl LockBackend for Pg {
     const SYSTEM: &'static str = "postgresql";
     const CONNECTIONS_PER_ROW: usize = 2;
     const ROW_VALUES: &'static str = "";
+    const BINDS: usize = 65_535;
     const CREATE_COMMITS: &'static str =
         include_str!("../../migrations/postgres/2026-11-22-000001_row_lock_commits/up.sql");
 

@@ -13,6 +13,7 @@ mod bank;
 mod blockers;
 mod conversions;
 mod durable;
+mod durations;
 mod errors;
 mod escaped;
 // Once, and not again for each backend alone: they take their time.
@@ -22,8 +23,10 @@ mod first_cause;
 mod fresh;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod holds;
+mod imitated;
 mod in_doubt;
 mod joins;
+mod key_forms;
 mod keys;
 mod languages;
 mod lease;
@@ -46,8 +49,11 @@ mod retry;
 mod round_trips;
 mod session;
 mod sqlite;
+mod statements;
 mod strengths;
 mod swallowed;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod telemetry;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod unlocked;
 mod waits;

@@ -37,7 +37,7 @@ pub(crate) fn run(minutes: u32) -> Result<bool> {
     let seconds = (minutes * 60).saturating_sub(OTHERS) / STORMS;
     let folder = tempfile::tempdir()?;
     let lines = folder.path().join("lines");
-    let servers = Servers::start(None)?;
+    let servers = Servers::start()?;
     let mut tests = cargo(["test", "--all-features", "--test", "it", "--", "faults::"]);
     tests
         .arg("--test-threads=1")
