@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use diesel::connection::LoadConnection;
-use diesel::result::{
-    DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError, QueryResult,
-};
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 
 use crate::error::LockError;
 use crate::lease::backend::LeaseBackend;
+use crate::transaction::backend::TransactionBackend;
 
 /// Name of the savepoint (on PostgreSQL the cursor) that lives and dies with the outermost
 /// transaction. An error that names it means that the transaction ended before its time, in
@@ -43,14 +42,6 @@ impl Settings {
         waiting: Waiting::Session,
         hold: None,
     };
-}
-
-/// `sql`, and behind it `then`, in one batch.
-pub(crate) fn batch(sql: &str, then: Option<&str>) -> String {
-    match then {
-        Some(then) => format!("{sql}; {then}"),
-        None => sql.to_owned(),
-    }
 }
 
 /// What a database error means, in no backend's words.
@@ -99,15 +90,10 @@ pub(crate) type Translations = &'static [(&'static str, Messages)];
 /// A backend whose rows can be locked: PostgreSQL, MySQL and MariaDB, SQLite.
 ///
 /// It can't be implemented outside of this crate.
-pub trait LockBackend: LeaseBackend {
+pub trait LockBackend: LeaseBackend + TransactionBackend {
     /// What it is called in the [telemetry](crate::telemetry): `db.system.name` of OpenTelemetry.
     #[doc(hidden)]
     const SYSTEM: &'static str;
-
-    /// Whether the victim of a deadlock or a conflict loses its whole transaction, and not only
-    /// the innermost savepoint.
-    #[doc(hidden)]
-    const VICTIM_LOSES_TRANSACTION: bool;
 
     /// How many callers of one row have a connection at once: one that holds the row, and one that
     /// waits for it where the lock is, if to wait there is not to ask again and again.
@@ -134,68 +120,6 @@ pub trait LockBackend: LeaseBackend {
     #[doc(hidden)]
     fn wait_sql(waiting: Waiting) -> Cow<'static, str>;
 
-    /// Opens the outermost transaction together with [`GUARD`] and the settings of the request,
-    /// and runs the statement `first` in it, in as many round trips as a plain `BEGIN`.
-    #[doc(hidden)]
-    fn begin<C>(conn: &mut C, settings: Settings, first: Option<&str>) -> QueryResult<()>
-    where
-        C: LoadConnection<Backend = Self>;
-
-    /// Fails if [`GUARD`] is gone; otherwise commits and puts the session's settings back.
-    #[doc(hidden)]
-    fn commit(settings: Settings) -> Cow<'static, str>;
-
-    /// Fails if [`GUARD`] is gone; otherwise rolls back and puts the session's settings back.
-    #[doc(hidden)]
-    fn rollback(settings: Settings) -> Cow<'static, str>;
-
-    /// Rolls back whatever is open and puts the session's settings back.
-    #[doc(hidden)]
-    fn abandon(settings: Settings) -> Cow<'static, str>;
-
-    /// Lets savepoint `name` wait for locks no longer than this, and keeps the outer transaction's
-    /// setting. `None` where the wait is no setting.
-    #[doc(hidden)]
-    fn limit_waits(name: &str, time: Duration) -> Option<String> {
-        let _ = (name, time);
-        None
-    }
-
-    /// Puts back what [`limit_waits`](Self::limit_waits) has kept.
-    #[doc(hidden)]
-    fn unlimit_waits(name: &str) -> Option<String> {
-        let _ = name;
-        None
-    }
-
-    /// Opens savepoint `name` with the settings of the request.
-    #[doc(hidden)]
-    fn savepoint(name: &str, waiting: Waiting) -> String {
-        let limit = match waiting {
-            Waiting::AtMost(time) => Self::limit_waits(name, time),
-            _ => None,
-        };
-        batch(&format!("SAVEPOINT {name}"), limit.as_deref())
-    }
-
-    /// Releases savepoint `name` and puts the outer transaction's settings back.
-    #[doc(hidden)]
-    fn release(name: &str, waiting: Waiting) -> String {
-        let back = match waiting {
-            Waiting::AtMost(_) => Self::unlimit_waits(name),
-            _ => None,
-        };
-        batch(&format!("RELEASE SAVEPOINT {name}"), back.as_deref())
-    }
-
-    /// Rolls back to savepoint `name`, leaves nothing of it, and puts the outer transaction's
-    /// settings back.
-    #[doc(hidden)]
-    fn rollback_to(name: &str, waiting: Waiting) -> String {
-        let _ = waiting;
-        format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
-    }
-
     /// Whether a lock can be had inside the transaction that is open, which this crate may not
     /// have opened.
     #[doc(hidden)]
@@ -216,23 +140,17 @@ pub trait LockBackend: LeaseBackend {
         let _ = conn;
     }
 
-    /// Asked when [`rollback`](Self::rollback) or [`rollback_to`](Self::rollback_to) found the
-    /// transaction gone: whether the last statement of the closure failed, and thereby ended it.
-    #[doc(hidden)]
-    fn ended_by_failed_statement<C>(conn: &mut C) -> bool
-    where
-        C: LoadConnection<Backend = Self>,
-    {
-        let _ = conn;
-        false
-    }
-
     /// What the server says by this message that it does not have.
     #[doc(hidden)]
     fn lacks(message: &str) -> Option<&'static str> {
         let _ = message;
         None
     }
+
+    /// How the message begins by which the server refuses to begin a transaction in one that SQL
+    /// of the user's own has opened.
+    #[doc(hidden)]
+    const ALREADY_OPEN: Option<&'static str> = None;
 
     /// What an error means that is told in English.
     #[doc(hidden)]
@@ -250,6 +168,20 @@ pub trait LockBackend: LeaseBackend {
     ) -> Option<Cause>;
 }
 
+/// The error of a `BEGIN`.
+pub(crate) fn not_begun<B: LockBackend>(error: DieselError, waiting: Waiting) -> LockError {
+    let already_open = match (&error, B::ALREADY_OPEN) {
+        (DieselError::DatabaseError(_, info), Some(begin)) => info.message().starts_with(begin),
+        _ => false,
+    };
+    if already_open {
+        return LockError::AlreadyInTransaction {
+            reason: "a transaction that Diesel does not know of is open on this connection",
+        };
+    }
+    unsupported::<B>(error, waiting)
+}
+
 /// The error of a statement that asked for what not every server of the backend has.
 pub(crate) fn unsupported<B: LockBackend>(error: DieselError, waiting: Waiting) -> LockError {
     let lacks = match &error {
@@ -265,9 +197,19 @@ pub(crate) fn unsupported<B: LockBackend>(error: DieselError, waiting: Waiting) 
     }
 }
 
+/// What an error of this backend means.
+pub(crate) fn cause_in<B: LockBackend>(error: &DieselError) -> Option<Cause> {
+    look_up(error, &[Words::of::<B>()])
+}
+
+/// Whether it is an answer of the server, or of what stands before it, that names this.
+pub(crate) fn names(error: &DieselError, what: &str) -> bool {
+    matches!(error, DieselError::DatabaseError(_, info) if info.message().contains(what))
+}
+
 /// The error of a statement that ran while locks were acquired or the transaction committed.
 pub(crate) fn classify<B: LockBackend>(error: DieselError, waiting: Waiting) -> LockError {
-    match look_up(&error, &[Words::of::<B>()]) {
+    match cause_in::<B>(&error) {
         Some(cause) => cause.into_error(error, waiting),
         None => error.into(),
     }

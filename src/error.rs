@@ -374,11 +374,20 @@ impl LockError {
 ///
 /// A `LockError` that went through `diesel::result::Error` comes back as itself. Every other
 /// error is looked up in the tables of the backends that are compiled in.
+///
+/// The error does not say which statement it comes from. The [`outcome`](LockError::outcome) is
+/// right for a statement before `COMMIT`. Of an error that `conn.transaction(…)` of Diesel returns
+/// it is not: if the connection was lost at that `COMMIT`, the transaction may be committed. Only
+/// [`RollbackErrorOnCommit`](DieselError::RollbackErrorOnCommit) says so itself, and becomes
+/// [`CommitUnknown`](LockError::CommitUnknown).
 impl From<DieselError> for LockError {
     fn from(error: DieselError) -> Self {
         match error {
             DieselError::NotFound => Self::NotFound { key: None },
             DieselError::AlreadyInTransaction => Self::nested_in_transaction(),
+            error @ DieselError::RollbackErrorOnCommit { .. } => {
+                Self::CommitUnknown { source: error }
+            }
             DieselError::QueryBuilderError(inner) => match inner.downcast::<Self>() {
                 Ok(error) => *error,
                 Err(inner) => Self::Database(DieselError::QueryBuilderError(inner)),

@@ -5,14 +5,19 @@
 //! server give up the transaction, end it with SQL of its own, panic. What the server then answers
 //! to `COMMIT` is not to be trusted (PostgreSQL answers the COMMIT of an aborted transaction with
 //! a silent ROLLBACK; MySQL and SQLite commit what is left). So every transaction opened here
-//! carries a guard that dies with it, and COMMIT travels in one batch behind a statement that
-//! fails if the guard is gone. Inside an open transaction the savepoint is its own guard.
+//! carries a guard that dies with it, and COMMIT comes behind a statement that fails if the guard
+//! is gone. Inside an open transaction the savepoint is its own guard. What each backend sends for
+//! that stands in its own module, behind [`TransactionBackend`](backend::TransactionBackend).
 
+pub(crate) mod backend;
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
 use diesel::result::{Error as DieselError, QueryResult};
 
-use crate::backend::{classify, unsupported, LockBackend, Settings, Waiting, GUARD};
+use self::backend::{EndError, TransactionBackend};
+use crate::backend::{classify, not_begun, LockBackend, Settings, Waiting};
 use crate::commit_token::CommitToken;
 use crate::connection::{entered, left_to, mark_broken, status, LockConnection};
 use crate::error::LockError;
@@ -100,18 +105,41 @@ struct Transaction<'c, C: LockConnection> {
     conn: &'c mut C,
     settings: Settings,
     held_since: Instant,
-    /// Diesel's depth inside: 1 is the outermost transaction.
-    depth: u32,
-    over: bool,
+    level: Level<<C::Backend as TransactionBackend>::Server>,
+    phase: Phase,
+}
+
+/// Whose transaction it is.
+#[derive(Debug, Clone, Copy)]
+enum Level<S> {
+    /// Ours.
+    Outermost(S),
+    /// A savepoint in somebody's, at this depth of Diesel's: 1 is the outermost transaction.
+    Nested(u32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// A statement that ends it is on its way.
+    Ending,
+    Over,
 }
 
 /// Only a panic drops a transaction that is not over. The row must be free before the unwind
-/// leaves the call: whoever catches it may go on with the connection for hours.
+/// leaves the call: code that catches the panic may keep the connection for hours.
 impl<C: LockConnection> Drop for Transaction<'_, C> {
     fn drop(&mut self) {
-        if !self.over {
-            // The panic is the first cause; nobody could be told of a second one.
-            let _ = self.undo();
+        // The panic is the first cause, and there is no way to report a second one. A panic of the
+        // user's own code in here (Diesel's instrumentation) would abort the process.
+        let ended = catch_unwind(AssertUnwindSafe(|| match self.phase {
+            Phase::Open => drop(self.undo()),
+            // The statement may have done its work. Then the guard is gone, which is no escape.
+            Phase::Ending => self.give_up(),
+            Phase::Over => {}
+        }));
+        if ended.is_err() {
+            mark_broken(self.conn);
         }
     }
 }
@@ -119,68 +147,85 @@ impl<C: LockConnection> Drop for Transaction<'_, C> {
 impl<'c, C: LockConnection> Transaction<'c, C> {
     fn begin(conn: &'c mut C, request: Request) -> Result<Self, LockError> {
         let before = status(conn);
-        let depth = match before.depth {
+        let level = match before.depth {
+            // An earlier transaction left the connection in an unknown state. If the server still
+            // answers, a rollback makes it known again.
             None => {
-                // An earlier transaction left the connection in an unknown state. If the server
-                // still answers, a rollback makes it known again.
-                abandon(conn, Settings::NONE)
-                    .map_err(|source| LockError::ConnectionLost { source })?;
-                0
+                Self::recover(conn, request.outermost)?;
+                Level::Outermost(Self::begin_outermost(conn, request)?)
             }
-            Some(depth) => depth,
+            Some(0) => Level::Outermost(Self::begin_outermost(conn, request)?),
+            Some(_) if request.outermost => return Err(LockError::nested_in_transaction()),
+            Some(_) if before.must_roll_back => return Err(LockError::Aborted { source: None }),
+            Some(depth) => {
+                C::Backend::check_outer(conn)?;
+                let waiting = request.settings.waiting;
+                C::Backend::savepoint(conn, &savepoint_name(depth), waiting)
+                    .map_err(|error| classify::<C::Backend>(error, waiting))?;
+                Level::Nested(depth + 1)
+            }
         };
-        if depth == 0 {
-            Self::begin_outermost(conn, request)?;
-        } else if request.outermost {
-            return Err(LockError::nested_in_transaction());
-        } else if before.must_roll_back {
-            return Err(LockError::Aborted { source: None });
-        } else {
-            C::Backend::check_outer(conn)?;
-            let waiting = request.settings.waiting;
-            conn.batch_execute(&C::Backend::savepoint(&savepoint_name(depth), waiting))
-                .map_err(|error| classify::<C::Backend>(error, waiting))?;
-        }
         entered(conn)?;
         Ok(Self {
             conn,
             settings: request.settings,
             held_since: Instant::now(),
-            depth: depth + 1,
-            over: false,
+            level,
+            phase: Phase::Open,
         })
     }
 
-    fn begin_outermost(conn: &mut C, request: Request) -> Result<(), LockError> {
+    /// Makes a connection usable again that Diesel holds to be broken, unless the transaction that
+    /// broke it is still open around this call.
+    fn recover(conn: &mut C, outermost: bool) -> Result<(), LockError> {
+        let lost = |source| LockError::ConnectionLost { source };
+        if C::Backend::outer_is_lost(conn, outermost).map_err(lost)? {
+            return Err(LockError::Aborted { source: None });
+        }
+        abandon(conn, Settings::NONE).map_err(lost)
+    }
+
+    fn begin_outermost(
+        conn: &mut C,
+        request: Request,
+    ) -> Result<<C::Backend as TransactionBackend>::Server, LockError> {
         let settings = request.settings;
         let token = request.commit_token.map(|token| token.insert_sql());
-        C::Backend::begin(conn, settings, token.as_deref()).map_err(|error| {
-            // The batch may have failed behind its BEGIN.
-            let _ = abandon(conn, settings);
-            unsupported::<C::Backend>(error, settings.waiting)
-        })
+        C::Backend::begin(conn, settings, token.as_deref())
+            .map_err(|error| not_begun::<C::Backend>(error, settings.waiting))
     }
 
-    /// Ends the transaction because its lock could not be had; hands the reason on.
-    fn fail(mut self, error: LockError) -> LockError {
-        self.over = true;
-        let lost_all = C::Backend::VICTIM_LOSES_TRANSACTION
-            && matches!(
-                error,
-                LockError::Deadlock { .. } | LockError::SerializationFailure { .. }
-            );
-        if self.depth == 1 || lost_all {
-            self.give_up();
-        } else {
-            C::Backend::forget_statements(self.conn);
-            let _ = self.undo();
-        }
+    /// Runs what ends the transaction. Should that panic, [`Drop`] must know.
+    fn end<R>(mut self, ending: impl FnOnce(&mut Self) -> R) -> R {
+        self.phase = Phase::Ending;
+        let result = ending(&mut self);
+        self.phase = Phase::Over;
+        result
+    }
+
+    /// Ends the transaction because its lock could not be acquired; hands the reason on.
+    fn fail(self, error: LockError) -> LockError {
+        let victim = matches!(
+            error,
+            LockError::Deadlock { .. } | LockError::SerializationFailure { .. }
+        );
+        self.end(|this| match this.level {
+            Level::Nested(_) if !(victim && C::Backend::VICTIM_LOSES_TRANSACTION) => {
+                C::Backend::forget_statements(this.conn);
+                // The reason is the lock's, whatever becomes of this.
+                drop(this.undo());
+            }
+            _ => this.give_up(),
+        });
         error
     }
 
-    fn roll_back(mut self) -> Result<(), LockError> {
-        self.over = true;
-        self.undo()
+    fn roll_back(self) -> Result<(), LockError> {
+        self.end(Self::undo)
+    }
+
+    fn commit(self) -> Result<(), LockError> {
+        self.end(Self::try_commit)
     }
 
     /// Rolls back. `Err` only when there was nothing to roll back any more because the closure
@@ -188,35 +233,25 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     fn undo(&mut self) -> Result<(), LockError> {
         let now = status(self.conn);
         match now.depth {
-            Some(depth) if depth < self.depth => return Err(self.escaped(None)),
-            Some(_) if self.depth > 1 || !now.must_roll_back => {}
-            // The server waits for a rollback; or the connection is lost; or a nested call lost
-            // the whole transaction.
-            _ => {
-                self.give_up();
-                return Ok(());
-            }
+            Some(depth) if depth < self.depth() => return Err(self.escaped(None)),
+            Some(_) => match self.send_rollback(now.must_roll_back) {
+                Ok(()) => left_to(self.conn, self.depth() - 1),
+                Err(EndError::Gone(error)) => return Err(self.escaped(Some(error))),
+                Err(EndError::Refused(_) | EndError::Unknown(_)) => self.give_up(),
+            },
+            // The connection is lost, or a nested call lost the whole transaction.
+            None => self.give_up(),
         }
-        let sql = if self.depth == 1 {
-            C::Backend::rollback(self.settings)
-        } else {
-            C::Backend::rollback_to(&self.name(), self.settings.waiting).into()
-        };
-        match self.conn.batch_execute(&sql) {
-            Ok(()) => {
-                left_to(self.conn, self.depth - 1);
-                Ok(())
-            }
-            Err(error)
-                if self.is_gone(&error)
-                    && !now.must_roll_back
-                    && !C::Backend::ended_by_failed_statement(self.conn) =>
-            {
-                Err(self.escaped(Some(error)))
-            }
-            Err(_) => {
-                self.give_up();
-                Ok(())
+        Ok(())
+    }
+
+    fn send_rollback(&mut self, aborted: bool) -> Result<(), EndError> {
+        let (conn, settings) = (&mut *self.conn, self.settings);
+        match self.level {
+            Level::Outermost(server) => C::Backend::roll_back(conn, server, settings, aborted),
+            Level::Nested(depth) => {
+                let name = savepoint_name(depth - 1);
+                C::Backend::rollback_to(conn, &name, settings.waiting, aborted)
             }
         }
     }
@@ -225,29 +260,44 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     /// that it is dead too, and its COMMIT must not look like a success.
     fn give_up(&mut self) {
         C::Backend::forget_statements(self.conn);
-        if self.depth == 1 {
-            let _ = abandon(self.conn, self.settings);
-        } else {
-            mark_broken(self.conn);
+        match self.level {
+            Level::Outermost(_) => drop(abandon(self.conn, self.settings)),
+            Level::Nested(depth) => {
+                let name = savepoint_name(depth - 1);
+                C::Backend::lose_outer(self.conn, &name, self.settings.waiting);
+                mark_broken(self.conn);
+            }
         }
     }
 
-    fn commit(mut self) -> Result<(), LockError> {
-        self.over = true;
+    fn try_commit(&mut self) -> Result<(), LockError> {
         if let Some(limit) = self.expired() {
             self.undo()?;
             return Err(LockError::HoldExpired { limit });
         }
         let now = status(self.conn);
         match now.depth {
-            Some(depth) if depth < self.depth => return Err(self.escaped(None)),
-            Some(_) if !now.must_roll_back => {}
-            _ => return Err(self.aborted()),
+            Some(depth) if depth < self.depth() => Err(self.escaped(None)),
+            Some(_) if !now.must_roll_back => self.send_commit(),
+            Some(_) => {
+                self.undo()?;
+                Err(LockError::Aborted { source: None })
+            }
+            None => {
+                self.give_up();
+                Err(Self::broken())
+            }
         }
-        if self.depth == 1 {
-            self.commit_outermost()
+    }
+
+    /// The closure returned `Ok` on a connection that Diesel holds to be broken.
+    fn broken() -> LockError {
+        if C::Backend::VICTIM_LOSES_TRANSACTION {
+            // By a nested call that lost the whole transaction.
+            LockError::Aborted { source: None }
         } else {
-            self.release()
+            let source = DieselError::BrokenTransactionManager;
+            LockError::ConnectionLost { source }
         }
     }
 
@@ -258,79 +308,54 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         (self.held_since.elapsed() >= limit).then_some(limit)
     }
 
-    fn commit_outermost(&mut self) -> Result<(), LockError> {
-        let Err(error) = self.conn.batch_execute(&C::Backend::commit(self.settings)) else {
-            left_to(self.conn, 0);
-            return Ok(());
+    fn send_commit(&mut self) -> Result<(), LockError> {
+        let (conn, settings) = (&mut *self.conn, self.settings);
+        let result = match self.level {
+            Level::Outermost(server) => C::Backend::commit(conn, server, settings, self.held_since),
+            Level::Nested(depth) => {
+                C::Backend::release(conn, &savepoint_name(depth - 1), settings.waiting)
+            }
         };
-        if self.is_gone(&error) {
-            return Err(self.escaped(Some(error)));
-        }
-        // From the first byte of the batch on, only the server knows. If it still answers, it has
-        // refused the COMMIT, and the error is its answer. If not, nobody can say.
-        let answers =
-            status(self.conn).depth == Some(0) || abandon(self.conn, self.settings).is_ok();
-        Err(if answers {
-            classify::<C::Backend>(error, Waiting::Session)
-        } else {
-            LockError::CommitUnknown { source: error }
-        })
-    }
-
-    fn release(&mut self) -> Result<(), LockError> {
-        let sql = C::Backend::release(&self.name(), self.settings.waiting);
-        match self.conn.batch_execute(&sql) {
+        match result {
             Ok(()) => {
-                left_to(self.conn, self.depth - 1);
+                left_to(self.conn, self.depth() - 1);
                 Ok(())
             }
-            Err(error) if self.is_gone(&error) => Err(self.escaped(Some(error))),
-            Err(error) => {
-                let _ = self.undo();
+            Err(EndError::Gone(error)) => Err(self.escaped(Some(error))),
+            Err(EndError::Refused(error)) => {
+                // The server may still have it open.
+                match self.level {
+                    Level::Outermost(_) => self.give_up(),
+                    Level::Nested(_) => drop(self.undo()),
+                }
                 Err(classify::<C::Backend>(error, Waiting::Session))
             }
-        }
-    }
-
-    /// The closure returned `Ok`, but the server will not commit.
-    fn aborted(&mut self) -> LockError {
-        if self.depth > 1 {
-            let lost = status(self.conn).depth.is_none() && !C::Backend::VICTIM_LOSES_TRANSACTION;
-            let _ = self.undo();
-            return if lost {
-                let source = DieselError::BrokenTransactionManager;
-                LockError::ConnectionLost { source }
-            } else {
-                LockError::Aborted { source: None }
-            };
-        }
-        match abandon(self.conn, self.settings) {
-            Ok(()) => LockError::Aborted { source: None },
-            Err(source) => LockError::ConnectionLost { source },
+            Err(EndError::Unknown(source)) => {
+                self.give_up();
+                Err(LockError::CommitUnknown { source })
+            }
         }
     }
 
     /// The closure ended the transaction. What is open now, if anything, is not ours: roll it
-    /// back, so that whoever opened the outer one can't commit it by mistake.
+    /// back, so that the owner of the outer one can't commit it by mistake.
     fn escaped(&mut self, source: Option<DieselError>) -> LockError {
-        if self.depth == 1 {
-            let _ = abandon(self.conn, self.settings);
-        } else {
-            let _ = self.conn.batch_execute("ROLLBACK");
-            left_to(self.conn, 0);
+        match self.level {
+            Level::Outermost(_) => drop(abandon(self.conn, self.settings)),
+            Level::Nested(_) => {
+                drop(C::Backend::roll_back_all(self.conn));
+                left_to(self.conn, 0);
+            }
         }
+        C::Backend::forget_escape(self.conn);
         LockError::Escaped { source }
     }
 
-    fn is_gone(&self, error: &DieselError) -> bool {
-        matches!(error, DieselError::DatabaseError(_, info) if info.message().contains(&*self.name()))
-    }
-
-    fn name(&self) -> String {
-        if self.depth == 1 {
-            GUARD.to_owned()
-        } else {
-            savepoint_name(self.depth - 1)
+    /// Diesel's depth inside.
+    fn depth(&self) -> u32 {
+        match self.level {
+            Level::Outermost(_) => 1,
+            Level::Nested(depth) => depth,
         }
     }
 }
@@ -343,7 +368,7 @@ fn savepoint_name(outer_depth: u32) -> String {
 /// Rolls back whatever the server has open on this connection, and tells Diesel. `Err` means that
 /// the server does not answer; the connection is then marked as broken.
 fn abandon<C: LockConnection>(conn: &mut C, settings: Settings) -> Result<(), DieselError> {
-    match conn.batch_execute(&C::Backend::abandon(settings)) {
+    match C::Backend::abandon(conn, settings) {
         Ok(()) => {
             left_to(conn, 0);
             Ok(())

@@ -6,6 +6,9 @@ mod classify;
 mod clause;
 mod lease;
 mod messages;
+mod settings;
+mod statement;
+mod transaction;
 mod waits;
 #[cfg(feature = "race")]
 mod watch;

@@ -1,21 +1,28 @@
 //! How a transaction begins and ends on PostgreSQL.
 //!
-//! Each text is one simple query, hence one round trip. The server runs it up to the first error,
-//! so a `COMMIT` behind a statement that fails is never reached.
+//! Each text is one simple query, hence one round trip.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::LoadConnection;
+use diesel::dsl::sql;
 use diesel::pg::Pg;
-use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, QueryResult};
+use diesel::result::{
+    DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError, QueryResult,
+};
+use diesel::sql_types::BigInt;
+use diesel::RunQueryDsl;
 
 use super::{classify, messages};
-use crate::backend::{Cause, LockBackend, Messages, Settings, Translations, Waiting};
+use crate::backend::{
+    cause_in, names, Cause, LockBackend, Messages, Settings, Translations, Waiting, GUARD,
+};
+use crate::connection::status;
+use crate::transaction::backend::{EndError, TransactionBackend};
 
 impl LockBackend for Pg {
     const SYSTEM: &'static str = "postgresql";
-    const VICTIM_LOSES_TRANSACTION: bool = false;
     const CONNECTIONS_PER_ROW: usize = 2;
     const ROW_VALUES: &'static str = "";
     const BINDS: usize = 65_535;
@@ -36,14 +43,36 @@ impl LockBackend for Pg {
         .into()
     }
 
-    /// The guard is a cursor: it ends with the transaction, as a savepoint does, but costs no
-    /// subtransaction, and `CLOSE` fails both when the cursor is gone and when the transaction is
-    /// aborted.
+    const ENGLISH: Messages = messages::ENGLISH;
+    const TRANSLATIONS: Translations = messages::TRANSLATIONS;
+
+    fn classify_untranslated(
+        kind: &DatabaseErrorKind,
+        info: &dyn DatabaseErrorInformation,
+    ) -> Option<Cause> {
+        classify::untranslated(kind, info)
+    }
+}
+
+/// Lives and dies with the transaction, unless that is committed: then it lives on. So after a
+/// rollback it is there only if the closure has committed something.
+const WITNESS: &str = "row_lock_witness";
+
+/// The guard is a cursor: it ends with the transaction, as a savepoint does, but costs no
+/// subtransaction, and `CLOSE` fails both when the cursor is gone and when the transaction is
+/// aborted.
+impl TransactionBackend for Pg {
+    const VICTIM_LOSES_TRANSACTION: bool = false;
+
+    type Server = ();
+
     fn begin<C>(conn: &mut C, settings: Settings, first: Option<&str>) -> QueryResult<()>
     where
         C: LoadConnection<Backend = Self>,
     {
-        let mut begin = "BEGIN; DECLARE row_lock_guard CURSOR FOR SELECT".to_owned();
+        let mut begin = "BEGIN; DECLARE row_lock_guard CURSOR FOR SELECT; \
+                         DECLARE row_lock_witness CURSOR WITH HOLD FOR SELECT"
+            .to_owned();
         if let Waiting::AtMost(time) = settings.waiting {
             begin += &format!("; SET LOCAL lock_timeout = {}", millis(time));
         }
@@ -54,46 +83,132 @@ impl LockBackend for Pg {
             begin += "; ";
             begin += first;
         }
-        conn.batch_execute(&begin)
+        let mut begun = conn.batch_execute(&begin);
+        if begun.as_ref().is_err_and(|error| names(error, WITNESS)) {
+            // Behind a pooler, an escape of another client has left it in the server's session.
+            Self::roll_back_all(conn)?;
+            Self::forget_escape(conn);
+            begun = conn.batch_execute(&begin);
+        }
+        // The batch may have failed behind its BEGIN.
+        begun.inspect_err(|_| drop(Self::roll_back_all(conn)))
     }
 
-    fn commit(_: Settings) -> Cow<'static, str> {
-        "CLOSE row_lock_guard; COMMIT".into()
+    /// The server runs a batch up to the first error, so a `COMMIT` behind a `CLOSE` that fails is
+    /// never reached.
+    fn commit<C>(conn: &mut C, (): (), _: Settings, since: Instant) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let commit = conn.batch_execute("CLOSE row_lock_guard; CLOSE row_lock_witness; COMMIT");
+        commit.map_err(|error| {
+            let now = status(conn);
+            if now.must_roll_back {
+                // The transaction is still there, so it was a `CLOSE` that failed.
+                EndError::gone_if(names(&error, GUARD) || names(&error, WITNESS), error)
+            } else if now.depth == Some(0) && (is_refusal(&error) || is_older(conn, since)) {
+                EndError::Refused(error)
+            } else {
+                EndError::Unknown(error)
+            }
+        })
     }
 
-    fn rollback(_: Settings) -> Cow<'static, str> {
-        "CLOSE row_lock_guard; ROLLBACK".into()
+    /// In an aborted transaction nothing can be asked, but after it the witness can. Its name is
+    /// no number: the error of the cast is the answer.
+    fn roll_back<C>(conn: &mut C, (): (), _: Settings, aborted: bool) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let (rollback, sign) = if aborted {
+            let ask = "ROLLBACK; SELECT name::int FROM pg_catalog.pg_cursors \
+                       WHERE name = 'row_lock_witness'";
+            (ask, WITNESS)
+        } else {
+            (
+                "CLOSE row_lock_guard; CLOSE row_lock_witness; ROLLBACK",
+                GUARD,
+            )
+        };
+        conn.batch_execute(rollback)
+            .map_err(|error| EndError::gone_if(names(&error, sign), error))
     }
 
-    fn abandon(_: Settings) -> Cow<'static, str> {
-        "ROLLBACK".into()
+    fn savepoint<C>(conn: &mut C, name: &str, waiting: Waiting) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        conn.batch_execute(&match waiting {
+            // `SET LOCAL` lasts to the end of the outermost transaction, so the outer value is
+            // kept in a setting of our own.
+            Waiting::AtMost(time) => format!(
+                "SAVEPOINT {name}; \
+                 SELECT set_config('row_lock.{name}', current_setting('lock_timeout'), true); \
+                 SET LOCAL lock_timeout = {}",
+                millis(time)
+            ),
+            _ => format!("SAVEPOINT {name}"),
+        })
     }
 
-    /// `SET LOCAL` lasts to the end of the outermost transaction, so the outer value is kept in a
-    /// setting of our own.
-    fn limit_waits(name: &str, time: Duration) -> Option<String> {
-        Some(format!(
-            "SELECT set_config('row_lock.{name}', current_setting('lock_timeout'), true); \
-             SET LOCAL lock_timeout = {}",
-            millis(time)
+    fn release<C>(conn: &mut C, name: &str, waiting: Waiting) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let release = match waiting {
+            Waiting::AtMost(_) => format!(
+                "RELEASE SAVEPOINT {name}; \
+                 SELECT set_config('lock_timeout', current_setting('row_lock.{name}'), true)"
+            ),
+            _ => format!("RELEASE SAVEPOINT {name}"),
+        };
+        conn.batch_execute(&release)
+            .map_err(|error| EndError::gone_if(names(&error, name), error))
+    }
+
+    /// Takes the settings back, too.
+    fn rollback_to<C>(conn: &mut C, name: &str, _: Waiting, _: bool) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        conn.batch_execute(&format!(
+            "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
         ))
+        .map_err(|error| EndError::gone_if(names(&error, name), error))
     }
 
-    fn unlimit_waits(name: &str) -> Option<String> {
-        Some(format!(
-            "SELECT set_config('lock_timeout', current_setting('row_lock.{name}'), true)"
-        ))
+    fn forget_escape<C>(conn: &mut C)
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        // An error means that nothing was committed.
+        let _ = conn.batch_execute("CLOSE row_lock_witness");
     }
+}
 
-    const ENGLISH: Messages = messages::ENGLISH;
-    const TRANSLATIONS: Translations = messages::TRANSLATIONS;
-
-    fn classify_untranslated(
-        kind: &DatabaseErrorKind,
-        info: &dyn DatabaseErrorInformation,
-    ) -> Option<Cause> {
-        classify::untranslated(kind, info)
+/// Whether the error of a `COMMIT` is one by which PostgreSQL says that it has rolled back: a
+/// deferred constraint, a conflict, a cancelled statement.
+fn is_refusal(error: &DieselError) -> bool {
+    match error {
+        DieselError::DatabaseError(DatabaseErrorKind::Unknown, _) => {
+            cause_in::<Pg>(error).is_some_and(|cause| cause != Cause::ConnectionLost)
+        }
+        DieselError::DatabaseError(kind, _) => !matches!(kind, DatabaseErrorKind::ClosedConnection),
+        _ => false,
     }
+}
+
+/// Whether the server's session is older than this moment. An error of a deferred trigger can be
+/// any text. A proxy that answers for a server it has lost has another session afterwards.
+fn is_older<C>(conn: &mut C, since: Instant) -> bool
+where
+    C: LoadConnection<Backend = Pg>,
+{
+    let age = "SELECT (extract(epoch FROM clock_timestamp() - backend_start) * 1000000)::bigint \
+               FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()";
+    let age = sql::<BigInt>(age).get_result::<i64>(conn);
+    let elapsed = since.elapsed().as_micros();
+    age.is_ok_and(|age| u128::try_from(age).is_ok_and(|age| age >= elapsed))
 }
 
 /// Behind the `BEGIN`: the server ends a session whose transaction idles too long, and from

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use diesel::result::Error as DieselError;
+
 use super::job::Job;
 use super::line::Taken;
 use crate::error::LockError;
@@ -12,6 +14,8 @@ type Jobs<M> = Box<dyn Job<M>>;
 /// The changes of one transaction, in their order. Everybody in it has an answer when it is gone.
 pub(super) struct Batch<M> {
     jobs: Vec<Served<M>>,
+    /// From now on a panic leaves the transaction in doubt.
+    pub(super) is_committing: bool,
 }
 
 struct Served<M> {
@@ -27,6 +31,7 @@ impl<M> Batch<M> {
                 job: leaders,
                 taken: None,
             }],
+            is_committing: false,
         }
     }
 
@@ -79,11 +84,15 @@ impl<M> Batch<M> {
         mut transaction: impl FnMut(&mut Self) -> Result<(), LockError>,
     ) -> Result<(), LockError> {
         let Some(policy) = retry else {
-            return transaction(self);
+            let result = transaction(self);
+            self.is_committing = false;
+            return result;
         };
         policy.run(
             |_| {
-                let Err(error) = transaction(self) else {
+                let result = transaction(self);
+                self.is_committing = false;
+                let Err(error) = result else {
                     return Ok(());
                 };
                 if error.retry_cause().is_none() {
@@ -131,11 +140,17 @@ impl<M> Batch<M> {
     }
 }
 
-/// Only a panic of the leader drops a batch with somebody in it; the transaction is rolled back.
+/// Only a panic of the leader drops a batch with a caller in it. The transaction is rolled back,
+/// unless its COMMIT was sent before.
 impl<M> Drop for Batch<M> {
     fn drop(&mut self) {
         for served in self.jobs.drain(..) {
-            served.job.answer(Err(LockError::Abandoned));
+            served.job.answer(Err(if self.is_committing {
+                let source = DieselError::BrokenTransactionManager;
+                LockError::CommitUnknown { source }
+            } else {
+                LockError::Abandoned
+            }));
             drop(served.taken);
         }
     }

@@ -316,8 +316,12 @@ where
                 let (changed, late) = batch.change(row.into_inner(), bounds.longest_batch);
                 turn.put_back(late);
                 if let Some(row) = changed {
-                    row.save(id, conn)?;
+                    if !row.save(id, conn)? {
+                        // MariaDB 11.8 may answer so if the UPDATE is cancelled.
+                        return Err(LockError::Aborted { source: None });
+                    }
                 }
+                batch.is_committing = true;
                 Ok(())
             })
             .inspect_err(|error| call.closure_failed(error))

@@ -19,9 +19,9 @@ use crate::backend::LockBackend;
     note = "derive `AsChangeset` and `Identifiable` for it"
 )]
 pub trait Savable<K, Kind, DB> {
-    /// Executes `UPDATE table SET … WHERE pk = …`.
+    /// Executes `UPDATE table SET … WHERE pk = …`. `false` if there was no such row.
     #[doc(hidden)]
-    fn save<C>(&self, key: &K, conn: &mut C) -> QueryResult<usize>
+    fn save<C>(&self, key: &K, conn: &mut C) -> QueryResult<bool>
     where
         C: LoadConnection<Backend = DB>;
 }
@@ -35,7 +35,7 @@ where
     for<'m> &'m M: AsChangeset<Target = M::Table, Changeset: QueryFragment<DB>>,
     K: KeyValue<<M::Table as Table>::PrimaryKey, DB, Kind>,
 {
-    fn save<C>(&self, key: &K, conn: &mut C) -> QueryResult<usize>
+    fn save<C>(&self, key: &K, conn: &mut C) -> QueryResult<bool>
     where
         C: LoadConnection<Backend = DB>,
     {
@@ -43,15 +43,16 @@ where
         let values = self.as_changeset();
         if values.is_noop(&DB::default())? {
             // All of its fields are optional, and none is set.
-            return Ok(0);
+            return Ok(true);
         }
-        conn.execute_returning_count(&UpdateByKey {
+        let rows = conn.execute_returning_count(&UpdateByKey {
             from: QuerySource::from_clause(&table),
             primary_key: table.primary_key(),
             values,
             key,
             kind: PhantomData::<Kind>,
-        })
+        })?;
+        Ok(rows > 0)
     }
 }
 

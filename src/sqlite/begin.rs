@@ -1,23 +1,25 @@
 //! How a transaction begins and ends on SQLite.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{Connection, LoadConnection, SimpleConnection};
 use diesel::dsl::sql;
-use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, QueryResult};
+use diesel::result::{
+    DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError, QueryResult,
+};
 use diesel::sql_types::{Integer, Text};
 use diesel::sqlite::Sqlite;
 use diesel::{RunQueryDsl, SqliteConnection};
 
 use super::classify;
-use crate::backend::{batch, Cause, LockBackend, Messages, Settings, Waiting};
+use crate::backend::{Cause, LockBackend, Messages, Settings, Waiting, GUARD};
 use crate::error::LockError;
 use crate::select::ablation::are_locks_taken_out;
+use crate::transaction::backend::{EndError, TransactionBackend};
 
 impl LockBackend for Sqlite {
     const SYSTEM: &'static str = "sqlite";
-    const VICTIM_LOSES_TRANSACTION: bool = false;
     const CONNECTIONS_PER_ROW: usize = 1;
     const ROW_VALUES: &'static str = "VALUES ";
     const BINDS: usize = 32_766;
@@ -30,44 +32,6 @@ impl LockBackend for Sqlite {
 
     fn wait_sql(_: Waiting) -> Cow<'static, str> {
         "".into()
-    }
-
-    /// `BEGIN IMMEDIATE` takes the write lock of the whole database, which is the exclusion that
-    /// `FOR UPDATE` gives elsewhere. A deferred transaction would take it at its first write, and
-    /// fail there at once if anybody had committed since its first read.
-    fn begin<C>(conn: &mut C, settings: Settings, first: Option<&str>) -> QueryResult<()>
-    where
-        C: LoadConnection<Backend = Self>,
-    {
-        let begin = if are_locks_taken_out() {
-            "BEGIN; SAVEPOINT row_lock_guard"
-        } else {
-            "BEGIN IMMEDIATE; SAVEPOINT row_lock_guard"
-        };
-        let begin = batch(begin, first);
-        let wait = match settings.waiting {
-            Waiting::Session | Waiting::Skip => return conn.batch_execute(&begin),
-            Waiting::Never => 0,
-            Waiting::AtMost(time) => millis(time),
-        };
-        // The session's own timeout is back before the closure runs.
-        let session = sql::<Integer>("PRAGMA busy_timeout").get_result::<i32>(conn)?;
-        conn.batch_execute(&format!("PRAGMA busy_timeout = {wait}"))?;
-        let begun = conn.batch_execute(&begin);
-        conn.batch_execute(&format!("PRAGMA busy_timeout = {session}"))?;
-        begun
-    }
-
-    fn commit(_: Settings) -> Cow<'static, str> {
-        "RELEASE SAVEPOINT row_lock_guard; COMMIT".into()
-    }
-
-    fn rollback(_: Settings) -> Cow<'static, str> {
-        "ROLLBACK TO SAVEPOINT row_lock_guard; ROLLBACK".into()
-    }
-
-    fn abandon(_: Settings) -> Cow<'static, str> {
-        "ROLLBACK".into()
     }
 
     fn check_outer<C>(conn: &mut C) -> Result<(), LockError>
@@ -84,6 +48,9 @@ impl LockBackend for Sqlite {
         }
     }
 
+    const ALREADY_OPEN: Option<&'static str> =
+        Some("cannot start a transaction within a transaction");
+
     const ENGLISH: Messages = classify::ENGLISH;
 
     fn classify_untranslated(
@@ -92,6 +59,102 @@ impl LockBackend for Sqlite {
     ) -> Option<Cause> {
         None
     }
+}
+
+impl TransactionBackend for Sqlite {
+    const VICTIM_LOSES_TRANSACTION: bool = false;
+
+    type Server = ();
+
+    /// `BEGIN IMMEDIATE` takes the write lock of the whole database, which is the exclusion that
+    /// `FOR UPDATE` gives elsewhere. A deferred transaction would take it at its first write, and
+    /// fail there at once if another connection had committed since its first read.
+    fn begin<C>(conn: &mut C, settings: Settings, first: Option<&str>) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        // By itself: if it fails, what is open is not ours, and must not be rolled back.
+        match settings.waiting {
+            Waiting::Session | Waiting::Skip => conn.batch_execute(begin_sql())?,
+            Waiting::Never => begin_within(conn, 0)?,
+            Waiting::AtMost(time) => begin_within(conn, millis(time))?,
+        }
+        let mut guard = "SAVEPOINT row_lock_guard".to_owned();
+        if let Some(first) = first {
+            guard += "; ";
+            guard += first;
+        }
+        conn.batch_execute(&guard)
+            .inspect_err(|_| drop(Self::roll_back_all(conn)))
+    }
+
+    fn commit<C>(conn: &mut C, (): (), _: Settings, _: Instant) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        conn.batch_execute("RELEASE SAVEPOINT row_lock_guard; COMMIT")
+            .map_err(|error| end_error(error, GUARD))
+    }
+
+    fn roll_back<C>(conn: &mut C, (): (), _: Settings, _: bool) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        conn.batch_execute("ROLLBACK TO SAVEPOINT row_lock_guard; ROLLBACK")
+            .map_err(|error| end_error(error, GUARD))
+    }
+
+    fn savepoint<C>(conn: &mut C, name: &str, _: Waiting) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        conn.batch_execute(&format!("SAVEPOINT {name}"))
+    }
+
+    fn release<C>(conn: &mut C, name: &str, _: Waiting) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        conn.batch_execute(&format!("RELEASE SAVEPOINT {name}"))
+            .map_err(|error| end_error(error, name))
+    }
+
+    fn rollback_to<C>(conn: &mut C, name: &str, _: Waiting, _: bool) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        conn.batch_execute(&format!(
+            "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
+        ))
+        .map_err(|error| end_error(error, name))
+    }
+}
+
+/// SQLite's texts are not translated.
+fn end_error(error: DieselError, savepoint: &str) -> EndError {
+    let gone = format!("no such savepoint: {savepoint}");
+    let is_gone = matches!(&error, DieselError::DatabaseError(_, info) if info.message() == gone);
+    EndError::gone_if(is_gone, error)
+}
+
+fn begin_sql() -> &'static str {
+    if are_locks_taken_out() {
+        "BEGIN"
+    } else {
+        "BEGIN IMMEDIATE"
+    }
+}
+
+/// The session's own timeout is back before the closure runs.
+fn begin_within<C>(conn: &mut C, millis: i32) -> QueryResult<()>
+where
+    C: LoadConnection<Backend = Sqlite>,
+{
+    let session = sql::<Integer>("PRAGMA busy_timeout").get_result::<i32>(conn)?;
+    conn.batch_execute(&format!("PRAGMA busy_timeout = {millis}"))?;
+    let begun = conn.batch_execute(begin_sql());
+    conn.batch_execute(&format!("PRAGMA busy_timeout = {session}"))?;
+    begun
 }
 
 /// Whether the open transaction has the write lock of the main database.

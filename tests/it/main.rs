@@ -12,6 +12,7 @@ mod support;
 mod bank;
 mod blockers;
 mod conversions;
+mod durable;
 mod durations;
 mod errors;
 mod escaped;
@@ -35,6 +36,7 @@ mod lost;
 mod many;
 mod nesting;
 mod optimistic;
+mod outer;
 mod panics;
 #[cfg(feature = "postgres")]
 mod poolers;

@@ -266,7 +266,7 @@ laws! {
         .unwrap();
     }
 
-    [postgres, mariadb] fn batch_that_holds_too_long_is_not_applied(db) {
+    [postgres, mysql, mariadb] fn batch_that_holds_too_long_is_not_applied(db) {
         let queue = RowQueue::<Conn, Account>::builder()
             .lock(RowLock::for_update().hold_at_most(BRIEF))
             .build(pool(db.url(), 2));

@@ -104,7 +104,7 @@ laws! {
         });
     }
 
-    [postgres, mariadb] fn limit_to_the_hold_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb] fn limit_to_the_hold_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             let limited = RowLock::for_update().hold_at_most(PATIENT);
             lock!(conn, 1, limited).unwrap();

@@ -5,7 +5,7 @@ use std::thread;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome};
+use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, RowLock};
 
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
@@ -209,8 +209,10 @@ laws! {
             QueryResult::Ok(())
         });
         assert!(result.is_err());
-        with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()))
-            .expect("a locked call makes the connection usable again");
+        RowLock::for_update()
+            .outermost()
+            .with(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+            .expect("a call that is the outermost makes the connection usable again");
         conn.transaction(|conn| conn.batch_execute(CHANGE_2)).expect("also for Diesel");
         assert_eq!(db.balance(2), 22);
     }

@@ -7,11 +7,10 @@ use super::workload::{Bank, Desk, End, Manner, Order};
 use crate::support::laws;
 use crate::support::wire::{Cut, Message, Rule, Wire, Word};
 
-/// The first message from which on nobody can say how it ends: that with which the batch of the
-/// `COMMIT` begins. A client that waits for no answer to the one before is as far already.
-fn first_in_doubt(messages: &[Message], batch: usize) -> usize {
-    let commit = messages.iter().position(|message| message.commits).unwrap();
-    let mut first = commit + 1 - batch;
+/// The first message from which on the outcome is in doubt: that of the `COMMIT`. A client that
+/// waits for no answer to the one before is as far already.
+fn first_in_doubt(messages: &[Message]) -> usize {
+    let mut first = messages.iter().position(|message| message.commits).unwrap();
     while first > 0 && !messages[first - 1].answered {
         first -= 1;
     }
@@ -52,7 +51,7 @@ laws! {
         };
         let (end, messages) = carry_out(0, Rule::None);
         assert_eq!(end, End::Acked);
-        let first_in_doubt = first_in_doubt(&messages, Db::MESSAGES_OF_BATCH);
+        let first_in_doubt = first_in_doubt(&messages);
         let mut cuts = 0;
         for number in 0..messages.len() {
             for (cut, word) in ways() {

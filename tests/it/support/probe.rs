@@ -36,7 +36,7 @@ macro_rules! server_probes {
     kill: $kill:literal, unusual: $unusual:literal,
     survive: $survive:literal, touch: $touch:literal, brief: $brief:literal, unlimited: $unlimited:literal, slow: $slow:literal,
     sessions: $sessions:literal, idle: $idle:literal, others: $others:literal,
-    batch: $batch:literal
+    more: [$more:literal, $more_back:literal], fewer: [$fewer:literal, $fewer_back:literal]
 ) => {
         impl super::$backend::Db {
             /// The ids of this table whose rows nobody holds, in order.
@@ -73,8 +73,15 @@ macro_rules! server_probes {
             /// A statement that takes long.
             pub(crate) const SLOW_STATEMENT: &str = $slow;
 
-            /// How many messages Diesel's client sends to have a batch done.
-            pub(crate) const MESSAGES_OF_BATCH: usize = $batch;
+            /// How many round trips a locked call takes more than the same by hand.
+            pub(crate) const MORE_ROUND_TRIPS: usize = $more;
+
+            /// How many it takes less.
+            pub(crate) const FEWER_ROUND_TRIPS: usize = $fewer;
+
+            /// The same of a call that is rolled back.
+            pub(crate) const MORE_IN_A_ROLLBACK: usize = $more_back;
+            pub(crate) const FEWER_IN_A_ROLLBACK: usize = $fewer_back;
 
             /// Makes a session the one that survives a deadlock, as far as a setting can.
             pub(crate) const SURVIVE: &str = $survive;
@@ -153,7 +160,8 @@ server_probes! {
     idle: "SET idle_in_transaction_session_timeout = '50ms'",
     others: "SELECT pid FROM pg_stat_activity \
              WHERE application_name = '{}' AND pid <> pg_backend_pid()",
-    batch: 1
+    more: [0, 0],
+    fewer: [0, 0]
 }
 
 #[cfg(feature = "mysql")]
@@ -174,8 +182,9 @@ server_probes! {
     idle: "SET idle_transaction_timeout = 1",
     others: "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
              WHERE db = '{}' AND id <> connection_id()",
-    // The server is asked first to take several statements at once.
-    batch: 2
+    // Begin and end are prepared statements; those by hand are asked for as batches.
+    more: [0, 0],
+    fewer: [2, 1]
 }
 
 #[cfg(feature = "mysql")]
@@ -197,8 +206,10 @@ server_probes! {
     idle: "SET wait_timeout = 1",
     others: "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
              WHERE db = '{}' AND id <> connection_id()",
-    // The server is asked first to take several statements at once.
-    batch: 2
+    // MySQL can't prepare what is about savepoints.
+    // The error of the closure's last statement is asked for before a rollback.
+    more: [3, 7],
+    fewer: [0, 0]
 }
 
 impl sqlite::Db {

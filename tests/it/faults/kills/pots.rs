@@ -147,8 +147,12 @@ macro_rules! saver {
                 let put = |conn: &mut Self, mut pot: Locked<'_, Pot>| {
                     pot.put(op);
                     // Not `save_changes`, which reads again: see `How::Reading`.
-                    diesel::update(&*pot).set(&*pot).execute(conn)?;
-                    Ok::<_, LockError>(())
+                    // MariaDB 11.8 may answer an UPDATE that was cancelled by a success without a
+                    // row, which only the closure itself can see.
+                    match diesel::update(&*pot).set(&*pot).execute(conn)? {
+                        0 => Err(LockError::from(diesel::result::Error::RollbackTransaction)),
+                        _ => Ok(()),
+                    }
                 };
                 let row = pots::table.find(pot);
                 let lock = RowLock::for_update();

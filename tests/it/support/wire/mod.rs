@@ -54,6 +54,15 @@ impl Rule {
     }
 }
 
+/// What a message of the client has to do with a `COMMIT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Commit {
+    No,
+    /// It is prepared (MySQL's protocol).
+    IsPrepared,
+    Runs,
+}
+
 /// A message of the client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message {
@@ -163,20 +172,19 @@ impl Log {
     }
 
     /// Before it is passed on: nobody can answer what has not arrived. Says whether to cut here.
-    fn client_says(&self, text: &[u8]) -> Option<(Cut, Word)> {
+    fn client_says(&self, commit: Commit) -> Option<(Cut, Word)> {
         let mut entries = self.entries();
         if !entries.client_speaks {
             entries.round_trips += 1;
         }
         entries.client_speaks = true;
         let number = entries.messages.len();
-        let commits = text.windows(6).any(|word| word == b"COMMIT");
         entries.messages.push(Message {
-            commits,
+            commits: commit != Commit::No,
             answered: false,
         });
         let cut = match &mut entries.rule {
-            Rule::Commit(cut) if commits => Some((*cut, Word::Fin)),
+            Rule::Commit(cut) if commit == Commit::Runs => Some((*cut, Word::Fin)),
             Rule::Number(wanted, cut, word) if *wanted == number => Some((*cut, *word)),
             Rule::OneIn(messages, rng) => rng
                 .random_ratio(1, *messages)

@@ -11,7 +11,7 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use socket2::SockRef;
 
 use super::framing::Framing;
-use super::{Cut, Log, Word};
+use super::{Commit, Cut, Log, Word};
 
 pub(super) fn relay(client: TcpStream, server: TcpStream, log: &Log) {
     for stream in [&client, &server] {
@@ -24,6 +24,8 @@ pub(super) fn relay(client: TcpStream, server: TcpStream, log: &Log) {
         framing: None,
         unsent: Vec::new(),
         at_next_answer: None,
+        commit_is_prepared: false,
+        commit: None,
     };
     // What fails here has been cut by somebody else.
     let word = connection.forward().unwrap_or(Word::Fin);
@@ -43,7 +45,14 @@ struct Connection<'l> {
     /// The beginning of a message of the client.
     unsent: Vec<u8>,
     at_next_answer: Option<Word>,
+    /// The next answer has the number of the prepared `COMMIT`.
+    commit_is_prepared: bool,
+    commit: Option<[u8; 4]>,
 }
+
+/// MySQL's commands.
+const PREPARE: u8 = 0x16;
+const EXECUTE: u8 = 0x17;
 
 impl Connection<'_> {
     /// Says how it is to end.
@@ -60,6 +69,10 @@ impl Connection<'_> {
                     return Ok(Word::Fin);
                 }
                 self.framing.get_or_insert(Framing::Mysql);
+                if std::mem::take(&mut self.commit_is_prepared) {
+                    // Behind the header and the `OK`.
+                    self.commit = buffer[5..9].try_into().ok();
+                }
                 self.log.server_says();
                 self.client.write_all(&buffer[..length])?;
             }
@@ -85,16 +98,31 @@ impl Connection<'_> {
         Ok((client, server))
     }
 
+    fn commit_of(&self, message: &[u8]) -> Commit {
+        let is_mysql = matches!(self.framing, Some(Framing::Mysql));
+        let command = message.get(4).filter(|_| is_mysql);
+        let names_it = message.windows(6).any(|word| word == b"COMMIT");
+        match command {
+            Some(&PREPARE) if names_it => Commit::IsPrepared,
+            Some(&EXECUTE) if self.commit.is_some_and(|id| message[5..].starts_with(&id)) => {
+                Commit::Runs
+            }
+            _ if names_it => Commit::Runs,
+            _ => Commit::No,
+        }
+    }
+
     /// Passes on what is whole of the client's messages.
     fn send(&mut self) -> Result<Option<Word>> {
-        let framing = self
-            .framing
-            .get_or_insert(Framing::Postgres { begun: false });
+        let mut framing = self.framing.unwrap_or(Framing::Postgres { begun: false });
         let mut sent = 0;
         let mut word = None;
         while let Some(length) = framing.first(&self.unsent[sent..]) {
+            self.framing = Some(framing);
             let message = &self.unsent[sent..sent + length];
-            let cut = self.log.client_says(message);
+            let commit = self.commit_of(message);
+            self.commit_is_prepared = commit == Commit::IsPrepared;
+            let cut = self.log.client_says(commit);
             word = cut.map(|(_, word)| word);
             match cut {
                 Some((Cut::Before, _)) => break,
@@ -107,6 +135,7 @@ impl Connection<'_> {
             }
             word = None;
         }
+        self.framing = Some(framing);
         self.server.write_all(&self.unsent[..sent])?;
         self.unsent.drain(..sent);
         Ok(word)

@@ -1,0 +1,94 @@
+//! The settings of a session that a locked call changes, and how they are put back.
+//!
+//! What only one of the two servers has stands in a conditional comment (see `clause.rs`). The old
+//! values are kept in variables of the session, which are `NULL` while no locked call is open.
+
+use std::time::Duration;
+
+use crate::backend::{Settings, Waiting, GUARD};
+
+/// Switches the fence on (see [`begin`](super::transaction)), and what the request asks for.
+pub(super) fn on(settings: Settings) -> String {
+    format!(
+        "SET @row_lock_autocommit = @@autocommit, @row_lock_errno = NULL, {MYSQL_REFUSES_XA} \
+         autocommit = 0{}{}",
+        limit_hold(settings.hold),
+        limit_wait(settings.waiting, GUARD)
+    )
+}
+
+/// MySQL refuses to set this while a transaction is in progress, an XA transaction among them, and
+/// it is what the next one has anyway.
+const MYSQL_REFUSES_XA: &str = "/*!50700 @@transaction_read_only = @@transaction_read_only, */";
+
+/// The settings as they were. Only behind a `COMMIT` or a `ROLLBACK`: to switch `autocommit` on
+/// commits what is open. It may run any number of times.
+///
+/// The casts are for variables that were not set when the statement was prepared: the servers take
+/// these for texts, and MariaDB a switch with them (`'ON'`).
+pub(super) fn back(settings: Settings) -> String {
+    let hold = match settings.hold {
+        Some(_) => {
+            " /*M! , idle_transaction_timeout = \
+             CAST(COALESCE(@row_lock_hold, @@idle_transaction_timeout) AS UNSIGNED) */ \
+             /*!50700 , wait_timeout = CAST(COALESCE(@row_lock_hold, @@wait_timeout) AS UNSIGNED) */, \
+             @row_lock_hold = NULL"
+        }
+        None => "",
+    };
+    format!(
+        "SET autocommit = COALESCE(CAST(@row_lock_autocommit AS SIGNED), @@autocommit), \
+         @row_lock_autocommit = NULL, @row_lock_broken = NULL{hold}{}",
+        wait_back(settings.waiting, GUARD)
+    )
+}
+
+/// Behind a `SET`: MySQL's timeout, with the old one kept under the level's name.
+pub(super) fn limit_wait(waiting: Waiting, level: &str) -> String {
+    match waiting {
+        Waiting::AtMost(time) => format!(
+            " /*!50700 , @row_lock_wait_{level} = @@innodb_lock_wait_timeout, \
+             innodb_lock_wait_timeout = {} */",
+            seconds(time)
+        ),
+        _ => String::new(),
+    }
+}
+
+/// Behind a `SET`.
+pub(super) fn wait_back(waiting: Waiting, level: &str) -> String {
+    match waiting {
+        Waiting::AtMost(_) => format!(
+            " /*!50700 , innodb_lock_wait_timeout = \
+             CAST(COALESCE(@row_lock_wait_{level}, @@innodb_lock_wait_timeout) AS UNSIGNED), \
+             @row_lock_wait_{level} = NULL */"
+        ),
+        _ => String::new(),
+    }
+}
+
+/// Behind a `SET`: how long the server lets a transaction idle (MariaDB), or a session (MySQL).
+fn limit_hold(hold: Option<Duration>) -> String {
+    match hold {
+        Some(time) => format!(
+            " /*M! , @row_lock_hold = @@idle_transaction_timeout, \
+             idle_transaction_timeout = {0} */ \
+             /*!50700 , @row_lock_hold = @@wait_timeout, wait_timeout = {0} */",
+            seconds(time)
+        ),
+        None => String::new(),
+    }
+}
+
+/// A year. MariaDB cuts a longer time down to that, or refuses it if `sql_mode` has
+/// `STRICT_ALL_TABLES`; MySQL takes no longer one.
+const LONGEST: u64 = 365 * 24 * 60 * 60;
+
+/// Whole seconds, rounded up; no server takes less.
+pub(super) fn seconds(time: Duration) -> u64 {
+    time.as_micros()
+        .div_ceil(1_000_000)
+        .try_into()
+        .unwrap_or(u64::MAX)
+        .clamp(1, LONGEST)
+}

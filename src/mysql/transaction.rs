@@ -1,0 +1,326 @@
+//! How a transaction begins and ends on MySQL and MariaDB.
+//!
+//! Diesel does not tell which of the two it speaks to, and they differ in what they can prepare:
+//! MariaDB everything, also several statements as one compound statement, MySQL neither a compound
+//! statement nor one about savepoints. The first statement finds out.
+
+use diesel::connection::LoadConnection;
+use diesel::dsl::sql;
+use diesel::mysql::Mysql;
+use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
+use diesel::sql_types::{BigInt, Nullable};
+use diesel::RunQueryDsl;
+
+use std::time::Instant;
+
+use super::settings;
+use super::statement::{insist, is_interrupted, run, run_once, send};
+use crate::backend::{cause_in, names, Cause, LockBackend, Settings, Waiting, GUARD};
+use crate::connection::mark_broken;
+use crate::transaction::backend::{EndError, TransactionBackend};
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy)]
+pub enum Server {
+    MariaDb,
+    MySql,
+}
+
+/// Keeps the error of the closure's last statement, which every other statement would make the
+/// server forget. Where there was none the variable stays as it is.
+const KEEP_ERRNO: &str = "GET DIAGNOSTICS CONDITION 1 @row_lock_errno = MYSQL_ERRNO";
+
+/// The errors by which the server itself ends a transaction: a deadlock, a record that has changed
+/// since the snapshot, a lock timeout (with `innodb_rollback_on_timeout`).
+const ENDS_TRANSACTION: [i64; 3] = [1213, 1020, 1205];
+
+impl TransactionBackend for Mysql {
+    const VICTIM_LOSES_TRANSACTION: bool = true;
+
+    type Server = Server;
+
+    /// `autocommit = 0` is a fence: the server ends the transaction of a deadlock's victim, and
+    /// without the fence every later statement of the closure would commit by itself. With it
+    /// they land in a new transaction, which is rolled back when the guard is found gone.
+    fn begin<C>(conn: &mut C, settings: Settings, first: Option<&str>) -> QueryResult<Server>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let begun = start(conn, settings).and_then(|server| {
+            if matches!(server, Server::MySql) {
+                send(conn, "SAVEPOINT row_lock_guard")?;
+            }
+            if let Some(first) = first {
+                run_once(conn, first)?;
+            }
+            Ok(server)
+        });
+        if begun.is_err() {
+            match Self::roll_back_all(conn) {
+                // XA: none of it has happened.
+                Err(error) if cause_in::<Self>(&error).is_some() => mark_broken(conn),
+                _ => put_back(conn, settings),
+            }
+        }
+        begun
+    }
+
+    fn commit<C>(
+        conn: &mut C,
+        server: Server,
+        settings: Settings,
+        _: Instant,
+    ) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let release = "RELEASE SAVEPOINT row_lock_guard";
+        let released = match server {
+            Server::MariaDb => run(conn, release).map(drop),
+            Server::MySql => send(conn, release),
+        };
+        released.map_err(|error| EndError::gone_if(names(&error, GUARD), error))?;
+        // By itself: of a batch nothing would tell whether it was the COMMIT that failed.
+        run(conn, "COMMIT").map_err(|error| {
+            if is_refusal(&error) {
+                EndError::Refused(error)
+            } else {
+                EndError::Unknown(error)
+            }
+        })?;
+        put_back(conn, settings);
+        Ok(())
+    }
+
+    fn roll_back<C>(
+        conn: &mut C,
+        server: Server,
+        settings: Settings,
+        aborted: bool,
+    ) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let back = "ROLLBACK TO SAVEPOINT row_lock_guard";
+        let mut result = match server {
+            Server::MariaDb => {
+                run(conn, &format!("BEGIN NOT ATOMIC {KEEP_ERRNO}; {back}; END")).map(drop)
+            }
+            Server::MySql => {
+                drop(send(conn, KEEP_ERRNO));
+                send(conn, back)
+            }
+        };
+        if result.as_ref().is_err_and(is_interrupted) {
+            result = insist(conn, |conn| send(conn, back));
+        }
+        result.map_err(|error| rollback_error(conn, error, GUARD, aborted))?;
+        forget_after_failure(conn);
+        Self::abandon(conn, settings).map_err(EndError::Refused)
+    }
+
+    fn roll_back_all<C>(conn: &mut C) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        insist(conn, |conn| run(conn, "ROLLBACK").map(drop))
+    }
+
+    fn abandon<C>(conn: &mut C, settings: Settings) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        // If it fails, what is open would be committed by the settings of before.
+        Self::roll_back_all(conn)?;
+        put_back(conn, settings);
+        Ok(())
+    }
+
+    fn savepoint<C>(conn: &mut C, name: &str, waiting: Waiting) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        send(conn, &format!("SAVEPOINT {name}"))?;
+        set(conn, settings::limit_wait(waiting, name))
+    }
+
+    fn release<C>(conn: &mut C, name: &str, waiting: Waiting) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let released = send(conn, &format!("RELEASE SAVEPOINT {name}"));
+        set(conn, settings::wait_back(waiting, name)).map_err(EndError::Refused)?;
+        released.map_err(|error| EndError::gone_if(names(&error, name), error))
+    }
+
+    /// Does not release the savepoint: the next one of its name takes its place.
+    fn rollback_to<C>(
+        conn: &mut C,
+        name: &str,
+        waiting: Waiting,
+        aborted: bool,
+    ) -> Result<(), EndError>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        drop(send(conn, KEEP_ERRNO));
+        let result = insist(conn, |conn| {
+            send(conn, &format!("ROLLBACK TO SAVEPOINT {name}"))
+        })
+        .map_err(|error| rollback_error(conn, error, name, aborted));
+        forget_after_failure(conn);
+        let forget = format!(
+            ", @row_lock_errno = NULL{}",
+            settings::wait_back(waiting, name)
+        );
+        set(conn, forget).map_err(EndError::Refused)?;
+        result
+    }
+
+    /// A fence here, too: what the outer closure does from now on must not commit by itself.
+    fn lose_outer<C>(conn: &mut C, name: &str, waiting: Waiting)
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let fence = format!(
+            "SET @row_lock_broken = \
+             COALESCE(CAST(@row_lock_broken AS UNSIGNED), IF(@row_lock_autocommit IS NULL, 1, 2)), \
+             @row_lock_autocommit = COALESCE(CAST(@row_lock_autocommit AS SIGNED), @@autocommit), \
+             autocommit = 0{}",
+            settings::wait_back(waiting, name)
+        );
+        // If the connection is lost there is nothing to keep.
+        drop(insist(conn, |conn| run(conn, &fence)));
+    }
+
+    /// Nothing tells whether a transaction of Diesel's that was lost is still open: the one that
+    /// asks to be the outermost says that it is not. One of ours puts the settings back at its end.
+    fn outer_is_lost<C>(conn: &mut C, outermost: bool) -> QueryResult<bool>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        let broken = variable(conn, "@row_lock_broken")?;
+        Ok(match broken {
+            None => false,
+            Some(1) => !outermost,
+            Some(_) => true,
+        })
+    }
+}
+
+/// Begins the transaction, and switches the fence on. On MariaDB all that is one statement, whose
+/// one row of a `SELECT … INTO` says that it is MariaDB.
+fn start<C>(conn: &mut C, settings: Settings) -> QueryResult<Server>
+where
+    C: LoadConnection<Backend = Mysql>,
+{
+    let on = settings::on(settings);
+    let start = format!(
+        "/*M! BEGIN NOT ATOMIC START TRANSACTION; */ {on} \
+         /*M! ; SAVEPOINT row_lock_guard; SELECT 1 INTO @row_lock_is_mariadb; END */"
+    );
+    let rows = run(conn, &start).or_else(|error| {
+        if cause_in::<Mysql>(&error).is_some() {
+            return Err(error);
+        }
+        // MySQL, where the user's own `autocommit = 0` has opened a transaction. `BEGIN` would
+        // commit it, too. XA refuses it.
+        run(conn, "COMMIT")?;
+        run(conn, &start)
+    })?;
+    Ok(if rows == 0 {
+        Server::MySql
+    } else {
+        Server::MariaDb
+    })
+}
+
+/// Behind the end of the transaction. Whatever became of that is told; a session whose settings
+/// are not what they were must not be used again.
+fn put_back<C>(conn: &mut C, settings: Settings)
+where
+    C: LoadConnection<Backend = Mysql>,
+{
+    let back = settings::back(settings);
+    if insist(conn, |conn| run(conn, &back)).is_err() {
+        mark_broken(conn);
+    }
+}
+
+/// Changes settings inside a transaction: those that stand behind a comma, if any.
+fn set<C>(conn: &mut C, settings: String) -> QueryResult<()>
+where
+    C: LoadConnection<Backend = Mysql>,
+{
+    if settings.is_empty() {
+        return Ok(());
+    }
+    let set = format!("SET @row_lock_nested = NULL{settings}");
+    insist(conn, |conn| run(conn, &set).map(drop))
+}
+
+/// The error of a `ROLLBACK TO`. `aborted` says that Diesel has seen the deadlock.
+fn rollback_error<C>(conn: &mut C, error: DieselError, savepoint: &str, aborted: bool) -> EndError
+where
+    C: LoadConnection<Backend = Mysql>,
+{
+    let is_gone = names(&error, savepoint) && !aborted && !ended_by_the_server(conn);
+    EndError::gone_if(is_gone, error)
+}
+
+/// Whether the closure's last statement failed, and thereby ended the transaction.
+fn ended_by_the_server<C>(conn: &mut C) -> bool
+where
+    C: LoadConnection<Backend = Mysql>,
+{
+    variable(conn, "@row_lock_errno")
+        .is_ok_and(|errno| errno.is_some_and(|errno| ENDS_TRANSACTION.contains(&errno)))
+}
+
+/// The closure's last statement may be one that failed and must not be used again. The number of
+/// rows is the answer, so that the question is prepared once.
+fn forget_after_failure<C>(conn: &mut C)
+where
+    C: LoadConnection<Backend = Mysql>,
+{
+    let failed = "SELECT 1 INTO @row_lock_failed FROM DUAL WHERE @row_lock_errno IS NOT NULL";
+    if run(conn, failed).map_or(true, |rows| rows > 0) {
+        Mysql::forget_statements(conn);
+    }
+}
+
+fn variable<C>(conn: &mut C, name: &str) -> QueryResult<Option<i64>>
+where
+    C: LoadConnection<Backend = Mysql>,
+{
+    insist(conn, |conn| {
+        sql::<Nullable<BigInt>>(&format!("SELECT CAST({name} AS SIGNED)")).get_result(conn)
+    })
+}
+
+/// Whether the error of a `COMMIT` is one by which the server says that it did not commit. Of all
+/// others, such as those of a proxy that has lost its server, nothing is known.
+fn is_refusal(error: &DieselError) -> bool {
+    match cause_in::<Mysql>(error) {
+        Some(Cause::ConnectionLost) => false,
+        Some(_) => true,
+        None => match error {
+            DieselError::DatabaseError(DatabaseErrorKind::Unknown, info) => {
+                let message = info.message();
+                REFUSALS.iter().any(|begin| message.starts_with(begin))
+            }
+            DieselError::DatabaseError(..) => true,
+            _ => false,
+        },
+    }
+}
+
+/// How the messages begin, in English.
+const REFUSALS: [&str; 6] = [
+    "Got error ",                                                       // 1180
+    "The MySQL server is running with the ",                            // 1290
+    "The MariaDB server is running with the ",                          // 1290
+    "XAER_",                                                            // 1399
+    "Running in read-only mode",                                        // 1836
+    "Plugin instructed the server to rollback the current transaction", // 3101
+];
