@@ -21,6 +21,7 @@ pub(super) const ENGLISH: Messages = &[
     ("Query execution was interrupted, maximum statement execution time %", StatementTimeout), // 3024
     ("Query execution was interrupted", Cancelled),                                 // 1317
     ("Connection was killed", ConnectionLost),                                      // 1927
+    ("The client was disconnected by the server because of inactivity%", ConnectionLost), // 4031
     ("Server shutdown in progress", ConnectionLost),                                // 1053
     ("Server has gone away%", ConnectionLost),                                      // 2006
     ("MySQL server has gone away%", ConnectionLost),                                // 2006

@@ -38,7 +38,7 @@ impl From<DieselError> for BankError {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn closure_may_return_results_of_diesel(db) {
+    [postgres, mysql, mariadb, sqlite] fn closure_may_return_results_of_diesel(db) {
         let conn = &mut db.connect();
         let row = accounts::table.find(1);
         let saved: QueryResult<Account> = with_row_lock(conn, row, |conn, mut account: Locked<Account>| {
@@ -55,7 +55,7 @@ laws! {
         assert_eq!(own, Err(DieselError::RollbackTransaction));
     }
 
-    [postgres, mysql, sqlite] fn closure_may_return_lock_errors(db) {
+    [postgres, mysql, mariadb, sqlite] fn closure_may_return_lock_errors(db) {
         let conn = &mut db.connect();
         let row = accounts::table.find(1);
         let saved: Result<Account, LockError> = with_row_lock(conn, row, |conn, account: Locked<Account>| {
@@ -70,7 +70,7 @@ laws! {
         assert!(matches!(failed, Err(LockError::NotFound { key: None })), "{failed:?}");
     }
 
-    [postgres, mysql, sqlite] fn closure_may_return_anyhow(db) {
+    [postgres, mysql, mariadb, sqlite] fn closure_may_return_anyhow(db) {
         let conn = &mut db.connect();
         let row = accounts::table.find(1);
         let refused: anyhow::Result<()> = with_row_lock(conn, row, |conn, mut account: Locked<Account>| {
@@ -87,7 +87,7 @@ laws! {
         assert_eq!(key, "77");
     }
 
-    [postgres, mysql, sqlite] fn closure_may_return_an_error_of_the_application(db) {
+    [postgres, mysql, mariadb, sqlite] fn closure_may_return_an_error_of_the_application(db) {
         let conn = &mut db.connect();
         let withdraw = |conn: &mut Conn, id: i32, amount: i64| {
             with_row_lock(conn, accounts::table.find(id), |conn, mut account: Locked<Account>| {
@@ -115,7 +115,7 @@ laws! {
     }
 
     /// A closure in a closure, each with an error of its own.
-    [postgres, mysql, sqlite] fn error_types_may_differ_between_levels(db) {
+    [postgres, mysql, mariadb, sqlite] fn error_types_may_differ_between_levels(db) {
         let conn = &mut db.connect();
         let (row, nobody) = (accounts::table.find(1), accounts::table.find(77));
         let outer: anyhow::Result<()> = with_row_lock(conn, row, |conn, _: Locked<Account>| {
@@ -134,7 +134,7 @@ laws! {
 
     /// An error that the server raised comes back from Diesel's type as the same variant, though
     /// Diesel's type has no room for it.
-    [postgres, mysql, sqlite] fn busy_and_timeout_survive_the_way_through_diesel(db) {
+    [postgres, mysql, mariadb, sqlite] fn busy_and_timeout_survive_the_way_through_diesel(db) {
         let conn = &mut db.connect();
         while_held!(db, 1, RowLock::for_update(), {
             let (impatient, row) = (RowLock::for_update().no_wait(), accounts::table.find(1));
@@ -150,7 +150,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn other_errors_survive_the_way_through_diesel(db) {
+    [postgres, mysql, mariadb, sqlite] fn other_errors_survive_the_way_through_diesel(db) {
         let conn = &mut db.connect();
         let missing: QueryResult<()> = with_row_locks(conn, [1, 77], |_, _: [Locked<Account>; 2]| Ok(()));
         let missing = LockError::from(missing.unwrap_err());

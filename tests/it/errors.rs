@@ -17,7 +17,7 @@ const CHANGE_1: &str = "UPDATE accounts SET balance = 11 WHERE id = 1";
 const CHANGE_2: &str = "UPDATE accounts SET balance = 22 WHERE id = 2";
 
 laws! {
-    [postgres, mysql, sqlite] fn no_wait_on_a_held_row_is_busy(db) {
+    [postgres, mysql, mariadb, sqlite] fn no_wait_on_a_held_row_is_busy(db) {
         let conn = &mut db.connect();
         while_held!(db, 1, RowLock::for_update(), {
             let result = RowLock::for_update().no_wait().with(conn, accounts::table.find(1), nothing);
@@ -26,7 +26,7 @@ laws! {
         assert_usable!(db, conn);
     }
 
-    [postgres, mysql, sqlite] fn wait_longer_than_the_session_allows_is_a_timeout(db) {
+    [postgres, mysql, mariadb, sqlite] fn wait_longer_than_the_session_allows_is_a_timeout(db) {
         let conn = &mut db.connect();
         conn.batch_execute(&Db::session_timeout(Duration::from_millis(50))).unwrap();
         while_held!(db, 1, RowLock::for_update(), {
@@ -37,7 +37,7 @@ laws! {
     }
 
     /// Also from a statement of the closure, where the crate sees it only by `?`.
-    [postgres, mysql] fn wait_inside_of_the_closure_is_a_timeout(db) {
+    [postgres, mysql, mariadb] fn wait_inside_of_the_closure_is_a_timeout(db) {
         let conn = &mut db.connect();
         conn.batch_execute(&Db::session_timeout(Duration::from_millis(50))).unwrap();
         while_held!(db, 1, RowLock::for_update(), {
@@ -71,7 +71,7 @@ laws! {
         assert_usable!(db, conn);
     }
 
-    [mysql] fn timeout_of_the_statement_is_no_timeout_of_the_lock(db) {
+    [mariadb] fn timeout_of_the_statement_is_no_timeout_of_the_lock(db) {
         let conn = &mut db.connect();
         while_held!(db, 1, RowLock::for_update(), {
             conn.batch_execute("SET max_statement_time = 0.2").unwrap();
@@ -82,12 +82,12 @@ laws! {
         assert_usable!(db, conn);
     }
 
-    [postgres, mysql] fn slow_statement_of_the_closure_is_a_statement_timeout(db) {
+    [postgres, mysql, mariadb] fn slow_statement_of_the_closure_is_a_statement_timeout(db) {
         let conn = &mut db.connect();
         conn.batch_execute(Db::BRIEF_STATEMENTS).unwrap();
         let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
             conn.batch_execute(CHANGE_1)?;
-            diesel::sql_query(Db::SLOW_STATEMENT).execute(conn)?;
+            conn.batch_execute(Db::SLOW_STATEMENT)?;
             Ok::<_, LockError>(())
         });
         assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
@@ -96,7 +96,7 @@ laws! {
     }
 
     /// Rails' Deadlocked, Ecto's: one of the two wins, and both connections go on.
-    [postgres, mysql] fn crosswise_locks_are_a_deadlock_of_one(db) {
+    [postgres, mysql, mariadb] fn crosswise_locks_are_a_deadlock_of_one(db) {
         let (mut first, mut second) = (db.connect(), db.connect());
         let results = thread::scope(|scope| {
             let mut rival = None;
@@ -124,7 +124,7 @@ laws! {
     }
 
     /// PostgreSQL's deadlock-simple: two who share a row both want it alone.
-    [postgres, mysql] fn two_upgrades_are_a_deadlock_of_one(db) {
+    [postgres, mysql, mariadb] fn two_upgrades_are_a_deadlock_of_one(db) {
         let upgrade = |conn: &mut Conn, before: &dyn Fn()| {
             RowLock::for_share().with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
                 before();
@@ -201,7 +201,7 @@ laws! {
     }
 
     /// E5.
-    [mysql] fn error_1020_is_a_serialization_failure(db) {
+    [mariadb] fn error_1020_is_a_serialization_failure(db) {
         let conn = &mut db.connect();
         conn.batch_execute("SET SESSION innodb_snapshot_isolation = ON").unwrap();
         let result = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
@@ -215,7 +215,7 @@ laws! {
         assert_usable!(db, conn);
     }
 
-    [postgres, mysql] fn cancelled_wait_is_cancelled(db) {
+    [postgres, mysql, mariadb] fn cancelled_wait_is_cancelled(db) {
         let conn = &mut db.connect();
         let session = Db::session(conn);
         let result = interrupted_wait!(db, conn, db.cancel(session));
@@ -258,7 +258,7 @@ laws! {
         assert_usable!(db, conn);
     }
 
-    [mysql] fn write_in_a_read_only_transaction_is_an_error_of_diesel(db) {
+    [mysql, mariadb] fn write_in_a_read_only_transaction_is_an_error_of_diesel(db) {
         let conn = &mut db.connect();
         conn.batch_execute("SET SESSION TRANSACTION READ ONLY").unwrap();
         let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
@@ -280,7 +280,7 @@ laws! {
         assert_eq!(accounts::table.count().get_result(conn), Ok(4_i64), "the connection is usable");
     }
 
-    [postgres, mysql, sqlite] fn unknown_table_is_an_error_of_diesel(db) {
+    [postgres, mysql, mariadb, sqlite] fn unknown_table_is_an_error_of_diesel(db) {
         let conn = &mut db.connect();
         let query = crate::session::nowhere::table.find(1);
         let result = with_row_lock(conn, query, |_, _: Locked<(i32,)>| Ok::<_, LockError>(()));
@@ -288,7 +288,7 @@ laws! {
         assert_usable!(db, conn);
     }
 
-    [postgres, mysql, sqlite] fn violated_constraint_is_an_error_of_diesel(db) {
+    [postgres, mysql, mariadb, sqlite] fn violated_constraint_is_an_error_of_diesel(db) {
         let conn = &mut db.connect();
         let result = with_row_locks(conn, [1, 2], |conn, [mut first, _]: [Locked<Account>; 2]| {
             conn.batch_execute(CHANGE_2)?;

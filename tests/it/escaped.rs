@@ -71,39 +71,39 @@ macro_rules! escape_from_diesel {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn commit_in_the_closure_is_an_escape(db) {
+    [postgres, mysql, mariadb, sqlite] fn commit_in_the_closure_is_an_escape(db) {
         assert_escaped!(db, ["COMMIT"]);
         assert_eq!(db.balance(2), 22, "what was committed can't be taken back");
     }
 
-    [postgres, mysql, sqlite] fn rollback_in_the_closure_is_an_escape(db) {
+    [postgres, mysql, mariadb, sqlite] fn rollback_in_the_closure_is_an_escape(db) {
         assert_escaped!(db, ["ROLLBACK"]);
         assert_eq!(db.balance(2), 1_000);
     }
 
-    [postgres, mysql, sqlite] fn commit_and_begin_in_one_batch_is_an_escape(db) {
+    [postgres, mysql, mariadb, sqlite] fn commit_and_begin_in_one_batch_is_an_escape(db) {
         assert_escaped!(db, ["COMMIT; BEGIN"]);
         assert_eq!((db.balance(2), db.balance(3)), (22, 1_000));
     }
 
-    [postgres, mysql, sqlite] fn commit_and_then_begin_is_an_escape(db) {
+    [postgres, mysql, mariadb, sqlite] fn commit_and_then_begin_is_an_escape(db) {
         assert_escaped!(db, ["COMMIT", "BEGIN"]);
         assert_eq!((db.balance(2), db.balance(3)), (22, 1_000));
     }
 
-    [postgres, mysql, sqlite] fn rollback_and_begin_in_one_batch_is_an_escape(db) {
+    [postgres, mysql, mariadb, sqlite] fn rollback_and_begin_in_one_batch_is_an_escape(db) {
         assert_escaped!(db, ["ROLLBACK; BEGIN"]);
         assert_eq!((db.balance(2), db.balance(3)), (1_000, 1_000));
     }
 
-    [postgres, mysql] fn chained_transactions_are_an_escape(db) {
+    [postgres, mysql, mariadb] fn chained_transactions_are_an_escape(db) {
         assert_escaped!(db, ["COMMIT AND CHAIN"]);
         assert_escaped!(db, ["ROLLBACK AND CHAIN"]);
         assert_eq!((db.balance(2), db.balance(3)), (22, 1_000));
     }
 
     /// E17: DDL commits implicitly.
-    [mysql] fn ddl_in_the_closure_is_an_escape(db) {
+    [mysql, mariadb] fn ddl_in_the_closure_is_an_escape(db) {
         assert_escaped!(db, ["CREATE TABLE IF NOT EXISTS t (id INTEGER)"]);
         assert_escaped!(db, ["START TRANSACTION"]);
         assert_escaped!(db, ["SET autocommit = 1"]);
@@ -138,7 +138,7 @@ laws! {
     }
 
     /// An escape from a nested call is one from the outer call too.
-    [postgres, mysql, sqlite] fn escape_from_a_nested_call_is_one_from_the_outer_call(db) {
+    [postgres, mysql, mariadb, sqlite] fn escape_from_a_nested_call_is_one_from_the_outer_call(db) {
         let conn = &mut db.connect();
         let outer = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
             let inner = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
@@ -154,7 +154,7 @@ laws! {
         assert_eq!(db.balance(3), 33);
     }
 
-    [postgres, mysql] fn escape_from_a_nested_call_fails_the_outer_transaction_of_diesel(db) {
+    [postgres, mysql, mariadb] fn escape_from_a_nested_call_fails_the_outer_transaction_of_diesel(db) {
         let conn = &mut db.connect();
         let outer = conn.transaction(|conn| {
             let inner = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
@@ -169,7 +169,7 @@ laws! {
         assert_eq!(db.balance(3), 33);
     }
 
-    [postgres, mysql] fn twin_diesel_says_ok_after_commit_and_begin(db) {
+    [postgres, mysql, mariadb] fn twin_diesel_says_ok_after_commit_and_begin(db) {
         let result = escape_from_diesel!(db, ["COMMIT; BEGIN"], Ok::<_, diesel::result::Error>(()));
         assert!(result.is_ok(), "Diesel mends this now: {result:?}");
     }
@@ -180,14 +180,14 @@ laws! {
         assert_eq!((db.balance(2), db.balance(3)), (1_000, 33));
     }
 
-    [mysql] fn twin_diesel_says_ok_after_commit_or_rollback(db) {
+    [mysql, mariadb] fn twin_diesel_says_ok_after_commit_or_rollback(db) {
         let result = escape_from_diesel!(db, ["COMMIT"], Ok::<_, diesel::result::Error>(()));
         assert!(result.is_ok(), "Diesel mends this now: {result:?}");
         let result = escape_from_diesel!(db, ["ROLLBACK"], Ok::<_, diesel::result::Error>(()));
         assert!(result.is_ok(), "Diesel mends this now: {result:?}");
     }
 
-    [mysql] fn twin_diesel_says_rolled_back_of_what_ddl_made_durable(db) {
+    [mysql, mariadb] fn twin_diesel_says_rolled_back_of_what_ddl_made_durable(db) {
         let result = escape_from_diesel!(db, ["CREATE TABLE t (id INTEGER)"], Err::<(), _>(RollbackTransaction));
         assert!(matches!(result, Err(RollbackTransaction)), "Diesel mends this now: {result:?}");
         assert_eq!((db.balance(2), db.balance(3)), (22, 33));

@@ -41,7 +41,7 @@ macro_rules! deadlock_in_the_closure {
 const CHANGE_2: &str = "UPDATE accounts SET balance = 22 WHERE id = 2";
 
 laws! {
-    [postgres, mysql] fn deadlock_of_a_statement_in_the_closure_stays_a_deadlock(db) {
+    [postgres, mysql, mariadb] fn deadlock_of_a_statement_in_the_closure_stays_a_deadlock(db) {
         let conn = &mut db.connect();
         let result: Result<(), LockError> = deadlock_in_the_closure!(db, conn, |conn: &mut Conn| {
             diesel::sql_query(CHANGE_2).execute(conn)?;
@@ -53,7 +53,7 @@ laws! {
 
     /// Diesel does not notice this one; the savepoint that is gone must not be mistaken for an
     /// escape.
-    [postgres, mysql] fn deadlock_of_a_batch_in_the_closure_stays_a_deadlock(db) {
+    [postgres, mysql, mariadb] fn deadlock_of_a_batch_in_the_closure_stays_a_deadlock(db) {
         let conn = &mut db.connect();
         let result: Result<(), LockError> = deadlock_in_the_closure!(db, conn, |conn: &mut Conn| {
             Ok(conn.batch_execute(CHANGE_2)?)
@@ -62,7 +62,7 @@ laws! {
         conn.transaction(|conn| conn.batch_execute(CHANGE_2)).expect("the connection is usable");
     }
 
-    [postgres, mysql] fn deadlock_of_a_nested_call_stays_a_deadlock(db) {
+    [postgres, mysql, mariadb] fn deadlock_of_a_nested_call_stays_a_deadlock(db) {
         let conn = &mut db.connect();
         let result: Result<(), LockError> = deadlock_in_the_closure!(db, conn, |conn: &mut Conn| {
             with_row_lock(conn, accounts::table.find(2), |_, _: Locked<Account>| Ok(()))
@@ -71,7 +71,7 @@ laws! {
         conn.transaction(|conn| conn.batch_execute(CHANGE_2)).expect("the connection is usable");
     }
 
-    [postgres, mysql] fn deadlock_in_a_transaction_of_diesel_in_the_closure_stays_a_deadlock(db) {
+    [postgres, mysql, mariadb] fn deadlock_in_a_transaction_of_diesel_in_the_closure_stays_a_deadlock(db) {
         let conn = &mut db.connect();
         let result: Result<(), LockError> = deadlock_in_the_closure!(db, conn, |conn: &mut Conn| {
             conn.transaction(|conn| {
@@ -84,7 +84,7 @@ laws! {
     }
 
     /// E5: Diesel does not notice this one either.
-    [mysql] fn record_has_changed_in_the_closure_stays_what_it_is(db) {
+    [mariadb] fn record_has_changed_in_the_closure_stays_what_it_is(db) {
         let conn = &mut db.connect();
         conn.batch_execute("SET innodb_snapshot_isolation = ON").unwrap();
         let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
@@ -98,7 +98,7 @@ laws! {
     }
 
     /// An error of the closure's own is handed on as it is.
-    [postgres, mysql, sqlite] fn error_of_the_closure_is_untouched(db) {
+    [postgres, mysql, mariadb, sqlite] fn error_of_the_closure_is_untouched(db) {
         #[derive(Debug)]
         enum BankError {
             InsufficientFunds,

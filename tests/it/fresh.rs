@@ -26,7 +26,7 @@ macro_rules! deposit_on_many_threads {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn second_locker_sees_the_committed_balance(db) {
+    [postgres, mysql, mariadb, sqlite] fn second_locker_sees_the_committed_balance(db) {
         thread::scope(|scope| {
             let second = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, mut account: Locked<Account>| {
                 let second = scope.spawn(|| {
@@ -45,7 +45,7 @@ laws! {
     }
 
     /// Twin: by a plain read, the second does not wait and sees the old balance.
-    [postgres, mysql, sqlite] fn twin_second_reader_sees_the_old_balance(db) {
+    [postgres, mysql, mariadb, sqlite] fn twin_second_reader_sees_the_old_balance(db) {
         let old = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, mut account: Locked<Account>| {
             account.balance += 100;
             account.save_changes::<Account>(conn)?;
@@ -54,7 +54,7 @@ laws! {
         assert_eq!(old.unwrap(), 1_000);
     }
 
-    [postgres, mysql, sqlite] fn concurrent_deposits_all_count(db) {
+    [postgres, mysql, mariadb, sqlite] fn concurrent_deposits_all_count(db) {
         deposit_on_many_threads!(db, |conn: &mut Conn| {
             with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
                 account.balance += 1;
@@ -65,7 +65,7 @@ laws! {
     }
 
     /// Twin: the same deposits with a plain read lose money.
-    [postgres, mysql, sqlite] fn twin_unlocked_deposits_are_lost(db) {
+    [postgres, mysql, mariadb, sqlite] fn twin_unlocked_deposits_are_lost(db) {
         let lost = (0..20).any(|_| {
             let before = db.balance(1);
             deposit_on_many_threads!(db, |conn: &mut Conn| {
@@ -78,7 +78,7 @@ laws! {
         assert!(lost, "nothing was lost in 20 rounds of 200 deposits");
     }
 
-    [postgres, mysql, sqlite] fn stale_model_is_refreshed_under_the_lock(db) {
+    [postgres, mysql, mariadb, sqlite] fn stale_model_is_refreshed_under_the_lock(db) {
         let conn = &mut db.connect();
         let stale: Account = accounts::table.find(1).first(conn).unwrap();
         diesel::update(&stale).set(accounts::balance.eq(7)).execute(&mut db.connect()).unwrap();
@@ -89,7 +89,7 @@ laws! {
     }
 
     /// E18: the transaction's snapshot is older than the lock.
-    [mysql] fn locked_row_is_newer_than_the_snapshot(db) {
+    [mysql, mariadb] fn locked_row_is_newer_than_the_snapshot(db) {
         let conn = &mut db.connect();
         let (plain, locked) = conn
             .transaction(|conn| {
@@ -105,30 +105,30 @@ laws! {
         assert_eq!(plain, 1_000, "twin: the plain read in the same transaction is old");
     }
 
-    [postgres, mysql] fn row_deleted_while_waiting_is_not_found(db) {
+    [postgres, mysql, mariadb] fn row_deleted_while_waiting_is_not_found(db) {
         let found = lock_while!(db, accounts::table.find(1), "DELETE FROM accounts WHERE id = 1");
         assert!(matches!(found, Err(LockError::NotFound { key: None })), "{found:?}");
     }
 
-    [postgres, mysql] fn row_rekeyed_while_waiting_is_not_found(db) {
+    [postgres, mysql, mariadb] fn row_rekeyed_while_waiting_is_not_found(db) {
         let found = lock_while!(db, accounts::table.find(1), "UPDATE accounts SET id = 11 WHERE id = 1");
         assert!(matches!(found, Err(LockError::NotFound { key: None })), "{found:?}");
     }
 
-    [postgres, mysql] fn row_that_stops_matching_while_waiting_is_not_found(db) {
+    [postgres, mysql, mariadb] fn row_that_stops_matching_while_waiting_is_not_found(db) {
         let rich = accounts::table.find(1).filter(accounts::balance.ge(1_000));
         let found = lock_while!(db, rich, "UPDATE accounts SET balance = 1 WHERE id = 1");
         assert!(matches!(found, Err(LockError::NotFound { key: None })), "{found:?}");
     }
 
     /// The other way round: it still matches, and comes with its new values.
-    [postgres, mysql] fn row_that_still_matches_after_waiting_is_fresh(db) {
+    [postgres, mysql, mariadb] fn row_that_still_matches_after_waiting_is_fresh(db) {
         let rich = accounts::table.find(1).filter(accounts::balance.ge(1_000));
         let found = lock_while!(db, rich, "UPDATE accounts SET balance = 2000 WHERE id = 1");
         assert_eq!(found.unwrap().balance, 2_000);
     }
 
-    [postgres, mysql, sqlite] fn order_of_the_query_survives_the_lock(db) {
+    [postgres, mysql, mariadb, sqlite] fn order_of_the_query_survives_the_lock(db) {
         let by_id_backwards = accounts::table.order(accounts::id.desc()).limit(2);
         let ids = RowLock::for_update().with_all(&mut db.connect(), by_id_backwards, |_, rows: Vec<Locked<Account>>| {
             Ok::<_, LockError>(rows.iter().map(|row| row.id).collect::<Vec<_>>())
@@ -136,7 +136,7 @@ laws! {
         assert_eq!(ids.unwrap(), [4, 3]);
     }
 
-    [postgres, mysql, sqlite] fn boxed_and_narrowed_queries_can_be_locked(db) {
+    [postgres, mysql, mariadb, sqlite] fn boxed_and_narrowed_queries_can_be_locked(db) {
         let conn = &mut db.connect();
         let boxed = accounts::table.filter(accounts::id.eq(2)).select(Account::as_select()).into_boxed();
         let owner = with_row_lock(conn, boxed, |_, account: Locked<Account>| Ok::<_, LockError>(account.into_inner().owner));
@@ -146,7 +146,7 @@ laws! {
         assert_eq!(balance.unwrap(), 1_000);
     }
 
-    [postgres, mysql, sqlite] fn missing_row_is_not_found_and_leaves_no_transaction(db) {
+    [postgres, mysql, mariadb, sqlite] fn missing_row_is_not_found_and_leaves_no_transaction(db) {
         let conn = &mut db.connect();
         let missing = with_row_lock(conn, accounts::table.find(77), |_, _: Locked<Account>| Ok::<_, LockError>(()));
         assert!(matches!(missing, Err(LockError::NotFound { key: None })), "{missing:?}");

@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const BRIEF: Duration = Duration::from_millis(300);
 
 laws! {
-    [postgres, mysql] fn frozen_holder_frees_the_row_in_time_and_never_commits(db) {
+    [postgres, mariadb] fn frozen_holder_frees_the_row_in_time_and_never_commits(db) {
         let mut holder = db.play("holds::limited_holder", &[]);
         assert_eq!(holder.hear(), "locked");
         let since = Instant::now();
@@ -37,7 +37,7 @@ laws! {
     }
 
     /// Twin: nothing else would free the row.
-    [postgres, mysql] fn twin_frozen_holder_without_a_limit_keeps_the_row_and_commits(db) {
+    [postgres, mysql, mariadb] fn twin_frozen_holder_without_a_limit_keeps_the_row_and_commits(db) {
         let mut holder = db.play("holds::unlimited_holder", &[]);
         assert_eq!(holder.hear(), "locked");
         holder.freeze();
@@ -51,7 +51,7 @@ laws! {
         assert_eq!(db.balance(1), 1_001);
     }
 
-    [postgres, mysql] fn work_that_takes_too_long_is_not_committed(db) {
+    [postgres, mariadb] fn work_that_takes_too_long_is_not_committed(db) {
         let conn = &mut db.connect();
         let result = RowLock::for_update().hold_at_most(BRIEF).with(
             conn,
@@ -68,7 +68,7 @@ laws! {
     }
 
     /// The server sees no idle session here, so it ends nothing.
-    [postgres, mysql] fn closure_that_never_idles_is_refused_at_its_end_and_keeps_the_session(db) {
+    [postgres, mariadb] fn closure_that_never_idles_is_refused_at_its_end_and_keeps_the_session(db) {
         let conn = &mut db.connect();
         let session = Db::session(conn);
         let result = RowLock::for_update().hold_at_most(BRIEF).with(
@@ -89,7 +89,7 @@ laws! {
         assert_eq!(Db::session(conn), session);
     }
 
-    [postgres, mysql] fn work_in_time_is_committed(db) {
+    [postgres, mariadb] fn work_in_time_is_committed(db) {
         let conn = &mut db.connect();
         RowLock::for_update()
             .hold_at_most(60 * SECOND)
@@ -102,7 +102,7 @@ laws! {
     }
 
     /// To wait is not to hold.
-    [postgres, mysql] fn wait_for_the_lock_does_not_count(db) {
+    [postgres, mariadb] fn wait_for_the_lock_does_not_count(db) {
         let conn = &mut db.connect();
         let lock = RowLock::for_update().hold_at_most(SECOND);
         thread::scope(|scope| {
@@ -117,7 +117,7 @@ laws! {
     }
 
     /// What the closure did before it broke out is durable, and that is the worse news.
-    [postgres, mysql] fn escape_is_told_before_the_limit(db) {
+    [postgres, mariadb] fn escape_is_told_before_the_limit(db) {
         let result = RowLock::for_update().hold_at_most(BRIEF).with(
             &mut db.connect(),
             accounts::table.find(1),
@@ -133,7 +133,7 @@ laws! {
         assert_eq!(db.balance(1), 1_001);
     }
 
-    [postgres, mysql] fn closure_that_finds_its_session_ended_loses_the_connection(db) {
+    [postgres, mariadb] fn closure_that_finds_its_session_ended_loses_the_connection(db) {
         let conn = &mut db.connect();
         let session = Db::session(conn);
         let result = RowLock::for_update().hold_at_most(BRIEF).with(
@@ -149,7 +149,7 @@ laws! {
         assert_eq!(db.balance(1), 1_000);
     }
 
-    [postgres, mysql] fn limit_is_for_the_outermost_transaction_only(db) {
+    [postgres, mysql, mariadb] fn limit_is_for_the_outermost_transaction_only(db) {
         let conn = &mut db.connect();
         let nested = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
             RowLock::for_update().hold_at_most(SECOND).with(conn, accounts::table.find(2), nothing)
@@ -157,7 +157,7 @@ laws! {
         assert_error!(nested, AlreadyInTransaction, NotApplied, lasting, no_contention);
     }
 
-    [postgres, mysql] fn late_holder_is_not_retried(db) {
+    [postgres, mariadb] fn late_holder_is_not_retried(db) {
         let mut attempts = 0;
         let result = RowLock::for_update().hold_at_most(BRIEF).retry(Retry::new()).with(
             &mut db.connect(),
@@ -170,6 +170,22 @@ laws! {
         );
         assert_error!(result, HoldExpired, NotApplied, lasting, no_contention);
         assert_eq!(attempts, 1);
+    }
+
+    /// MySQL has no limit to the time that a transaction idles.
+    [mysql] fn limit_is_unsupported_on_mysql_before_anything_happens(db) {
+        let conn = &mut db.connect();
+        let before = Db::settings(conn);
+        let limited = RowLock::for_update().hold_at_most(60 * SECOND);
+        let mut ran = false;
+        let result = limited.with(conn, accounts::table.find(1), |_, _: Locked<Account>| {
+            ran = true;
+            Ok::<_, LockError>(())
+        });
+        assert_error!(result, Unsupported, NotApplied, lasting, no_contention);
+        assert!(!ran, "the closure must not run without the limit");
+        assert_eq!(Db::settings(conn), before);
+        with_row_lock(conn, accounts::table.find(1), nothing).unwrap();
     }
 
     /// `transaction_timeout` counts the wait too, so it is set only where the wait has a limit.
@@ -213,11 +229,11 @@ macro_rules! hold {
 }
 
 parts! {
-    [postgres, mysql] fn limited_holder(url) {
+    [postgres, mariadb] fn limited_holder(url) {
         hold!(url, RowLock::for_update().hold_at_most(SECOND));
     }
 
-    [postgres, mysql] fn unlimited_holder(url) {
+    [postgres, mysql, mariadb] fn unlimited_holder(url) {
         hold!(url, RowLock::for_update());
     }
 }

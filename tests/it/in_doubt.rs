@@ -67,14 +67,14 @@ macro_rules! assert_purged {
 }
 
 laws! {
-    [postgres, mysql] fn commit_that_never_arrived_resolves_as_not_committed(db) {
+    [postgres, mysql, mariadb] fn commit_that_never_arrived_resolves_as_not_committed(db) {
         CommitToken::create_table(&mut db.connect()).unwrap();
         let token = deposit_in_doubt!(db, Cut::Before);
         assert_eq!(token.resolve(&mut db.connect()).unwrap(), Resolution::NotCommitted);
         assert_eq!(db.balance(1), 1_000);
     }
 
-    [postgres, mysql] fn commit_whose_answer_was_lost_resolves_as_committed(db) {
+    [postgres, mysql, mariadb] fn commit_whose_answer_was_lost_resolves_as_committed(db) {
         CommitToken::create_table(&mut db.connect()).unwrap();
         let token = deposit_in_doubt!(db, Cut::BeforeAnswer);
         assert_eq!(token.resolve(&mut db.connect()).unwrap(), Resolution::Committed);
@@ -82,7 +82,7 @@ laws! {
     }
 
     /// Here the server decides; the resolver must agree with it, every time.
-    [postgres, mysql] fn commit_that_raced_with_the_cut_resolves_as_what_it_was(db) {
+    [postgres, mysql, mariadb] fn commit_that_raced_with_the_cut_resolves_as_what_it_was(db) {
         CommitToken::create_table(&mut db.connect()).unwrap();
         for _ in 0..20 {
             let before = db.balance(1);
@@ -98,7 +98,7 @@ laws! {
     }
 
     /// Twin: without the token nothing tells the two cuts apart.
-    [postgres, mysql] fn twin_the_errors_of_both_cuts_are_the_same(db) {
+    [postgres, mysql, mariadb] fn twin_the_errors_of_both_cuts_are_the_same(db) {
         let errors = [Cut::Before, Cut::BeforeAnswer].map(|cut| {
             let wire = Wire::that_cuts(&db.server(), cut);
             let conn = &mut Conn::establish(&db.url_at(&wire.address.to_string())).unwrap();
@@ -112,7 +112,7 @@ laws! {
         assert_eq!(db.balance(1), 1_100, "one of them was applied");
     }
 
-    [postgres, mysql] fn commit_in_doubt_is_never_retried(db) {
+    [postgres, mysql, mariadb] fn commit_in_doubt_is_never_retried(db) {
         let wire = Wire::that_cuts(&db.server(), Cut::BeforeAnswer);
         let conn = &mut Conn::establish(&db.url_at(&wire.address.to_string())).unwrap();
         let mut attempts = 0;
@@ -130,7 +130,7 @@ laws! {
     }
 
     /// A transaction that is still open may commit yet: the resolver waits for its end.
-    [postgres, mysql] fn resolver_waits_for_a_transaction_that_is_still_open(db) {
+    [postgres, mysql, mariadb] fn resolver_waits_for_a_transaction_that_is_still_open(db) {
         CommitToken::create_table(&mut db.connect()).unwrap();
         let token = CommitToken::new();
         std::thread::scope(|scope| {
@@ -144,7 +144,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn resolved_as_not_committed_it_never_can(db) {
+    [postgres, mysql, mariadb, sqlite] fn resolved_as_not_committed_it_never_can(db) {
         let conn = &mut db.connect();
         CommitToken::create_table(conn).unwrap();
         let token = CommitToken::new();
@@ -159,7 +159,7 @@ laws! {
         assert_eq!(db.balance(1), 1_000);
     }
 
-    [postgres, mysql, sqlite] fn committed_call_resolves_as_committed_and_failed_one_as_not(db) {
+    [postgres, mysql, mariadb, sqlite] fn committed_call_resolves_as_committed_and_failed_one_as_not(db) {
         let conn = &mut db.connect();
         CommitToken::create_table(conn).unwrap();
         CommitToken::create_table(conn).expect("a second time is no error");
@@ -174,7 +174,7 @@ laws! {
         }
     }
 
-    [postgres, mysql] fn purge_takes_old_tokens_only(db) {
+    [postgres, mysql, mariadb] fn purge_takes_old_tokens_only(db) {
         assert_purged!(db, "'2001-01-01'");
     }
 
@@ -183,7 +183,7 @@ laws! {
         assert_purged!(db, "978307200");
     }
 
-    [postgres, mysql, sqlite] fn token_without_its_table_is_an_error_before_anything_happens(db) {
+    [postgres, mysql, mariadb, sqlite] fn token_without_its_table_is_an_error_before_anything_happens(db) {
         let conn = &mut db.connect();
         let mut ran = false;
         let result = RowLock::for_update().commit_token(CommitToken::new()).with(
@@ -199,7 +199,7 @@ laws! {
         with_row_lock(conn, accounts::table.find(1), nothing).expect("the connection is usable");
     }
 
-    [postgres, mysql, sqlite] fn token_is_for_the_outermost_transaction_only(db) {
+    [postgres, mysql, mariadb, sqlite] fn token_is_for_the_outermost_transaction_only(db) {
         let conn = &mut db.connect();
         CommitToken::create_table(conn).unwrap();
         let token = CommitToken::new();

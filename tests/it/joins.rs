@@ -19,7 +19,7 @@ diesel::table! {
 }
 
 laws! {
-    [postgres, mysql] fn inner_join_locks_the_rows_of_both_tables(db) {
+    [postgres, mysql, mariadb] fn inner_join_locks_the_rows_of_both_tables(db) {
         let conn = &mut db.connect();
         conn.batch_execute(ENTRIES).unwrap();
         with_row_lock(conn, entry_and_account!(1), |_, row: Locked<(i64, Account)>| {
@@ -32,7 +32,7 @@ laws! {
         assert_eq!((db.free("accounts").len(), db.free("entries").len()), (4, 2));
     }
 
-    [postgres] fn of_locks_the_rows_of_the_named_table_only(db) {
+    [postgres, mysql] fn of_locks_the_rows_of_the_named_table_only(db) {
         let conn = &mut db.connect();
         conn.batch_execute(ENTRIES).unwrap();
         let accounts_only = RowLock::for_update().of(accounts::table);
@@ -67,8 +67,24 @@ laws! {
         });
     }
 
+    [mysql] fn of_goes_with_every_strength_and_wait_of_mysql(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute(ENTRIES).unwrap();
+        let no_wait = RowLock::for_update().of(accounts::table).no_wait();
+        let skipping = RowLock::for_share().of(accounts::table).skip_locked();
+        let others = RowLock::for_share().of(entries::table).no_wait();
+        while_held!(db, 1, RowLock::for_update(), {
+            let busy = no_wait.with(conn, entry_and_account!(1), |_, _: Locked<(i64, Account)>| Ok(()));
+            assert!(matches!(busy, Err(LockError::Busy { .. })), "{busy:?}");
+            let skipped = skipping.with(conn, entry_and_account!(1), |_, _: Locked<(i64, Account)>| Ok(()));
+            assert!(matches!(skipped, Err(LockError::NotFound { .. })), "{skipped:?}");
+            let locked = others.with(conn, entry_and_account!(1), |_, _: Locked<(i64, Account)>| Ok(()));
+            locked.unwrap_or_else(|error: LockError| panic!("nobody holds the entry: {error}"));
+        });
+    }
+
     /// Only MySQL itself has it; MariaDB must not lock more than was asked for.
-    [mysql] fn of_is_unsupported_on_mariadb(db) {
+    [mariadb] fn of_is_unsupported_on_mariadb(db) {
         let conn = &mut db.connect();
         conn.batch_execute(ENTRIES).unwrap();
         let accounts_only = RowLock::for_update().of(accounts::table);
@@ -100,7 +116,7 @@ laws! {
             .unwrap();
     }
 
-    [mysql] fn outer_join_locks_the_rows_that_are_there(db) {
+    [mysql, mariadb] fn outer_join_locks_the_rows_that_are_there(db) {
         let conn = &mut db.connect();
         conn.batch_execute(ENTRIES).unwrap();
         let query = accounts::table
@@ -150,7 +166,7 @@ laws! {
     }
 
     /// SQLAlchemy's test_joined_lock_subquery: a subquery is read, not locked.
-    [postgres, mysql] fn rows_of_a_subquery_are_not_locked(db) {
+    [postgres, mysql, mariadb] fn rows_of_a_subquery_are_not_locked(db) {
         let conn = &mut db.connect();
         conn.batch_execute(ENTRIES).unwrap();
         let largest = accounts::table.filter(

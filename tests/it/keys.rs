@@ -10,7 +10,7 @@ const LOW: &str = "00000000-0000-4000-8000-000000000001";
 const HIGH: &str = "ffffffff-ffff-4fff-bfff-ffffffffffff";
 
 laws! {
-    [postgres, mysql, sqlite] fn row_of_a_composite_key_is_locked_and_saved(db) {
+    [postgres, mysql, mariadb, sqlite] fn row_of_a_composite_key_is_locked_and_saved(db) {
         let conn = &mut db.connect();
         let saved = with_row_lock(conn, seats::table.find(("blue", 2)), |conn, mut seat: Locked<Seat>| {
             assert_eq!((&*seat.hall, seat.number), ("blue", 2));
@@ -27,7 +27,7 @@ laws! {
         assert_eq!(taken, [("blue".to_owned(), 2)], "exactly this seat");
     }
 
-    [postgres, mysql] fn composite_key_locks_this_row_only(db) {
+    [postgres, mysql, mariadb] fn composite_key_locks_this_row_only(db) {
         with_row_lock(&mut db.connect(), seats::table.find(("blue", 1)), |_, _: Locked<Seat>| {
             assert!(matches!(seat!(db, "blue", 1), Err(LockError::Busy { .. })));
             seat!(db, "blue", 2)?;
@@ -38,7 +38,7 @@ laws! {
         seat!(db, "blue", 1).unwrap();
     }
 
-    [postgres, mysql, sqlite] fn rows_of_composite_keys_come_in_the_order_asked_for(db) {
+    [postgres, mysql, mariadb, sqlite] fn rows_of_composite_keys_come_in_the_order_asked_for(db) {
         let keys = [("red".to_owned(), 1), ("blue".to_owned(), 2), ("blue".to_owned(), 1)];
         let expected = keys.clone();
         let conn = &mut db.connect();
@@ -53,21 +53,21 @@ laws! {
     }
 
     /// Not the cross product of the columns: ('red', 2) does not exist, but both halves of it do.
-    [postgres, mysql, sqlite] fn missing_composite_key_is_not_found_by_name(db) {
+    [postgres, mysql, mariadb, sqlite] fn missing_composite_key_is_not_found_by_name(db) {
         let keys = [("red".to_owned(), 1), ("red".to_owned(), 2), ("blue".to_owned(), 2)];
         let result = with_row_locks(&mut db.connect(), keys, |_, _: [Locked<Seat>; 3]| Ok(()));
         let Err(LockError::NotFound { key: Some(key) }) = result else { panic!("{result:?}") };
         assert!(key.contains("red") && key.contains('2'), "{key}");
     }
 
-    [postgres, mysql, sqlite] fn repeated_composite_key_is_refused(db) {
+    [postgres, mysql, mariadb, sqlite] fn repeated_composite_key_is_refused(db) {
         let keys = [("red".to_owned(), 1), ("blue".to_owned(), 1), ("red".to_owned(), 1)];
         let result = with_row_locks(&mut db.connect(), keys, |_, _: [Locked<Seat>; 3]| Ok(()));
         let Err(LockError::DuplicateKey { key }) = result else { panic!("{result:?}") };
         assert!(key.contains("red"), "{key}");
     }
 
-    [postgres, mysql] fn many_composite_keys_lock_these_rows_only(db) {
+    [postgres, mysql, mariadb] fn many_composite_keys_lock_these_rows_only(db) {
         let keys = [("red".to_owned(), 1), ("blue".to_owned(), 1)];
         with_row_locks(&mut db.connect(), keys, |_, _: [Locked<Seat>; 2]| {
             assert!(matches!(seat!(db, "red", 1), Err(LockError::Busy { .. })));
@@ -77,7 +77,7 @@ laws! {
         .unwrap();
     }
 
-    [postgres, mysql, sqlite] fn stale_seat_is_refreshed_under_the_lock(db) {
+    [postgres, mysql, mariadb, sqlite] fn stale_seat_is_refreshed_under_the_lock(db) {
         let conn = &mut db.connect();
         let stale: Seat = seats::table.find(("red", 1)).first(conn).unwrap();
         diesel::update(&stale).set(seats::taken_by.eq("Grace")).execute(&mut db.connect()).unwrap();
@@ -87,7 +87,7 @@ laws! {
         assert_eq!(fresh.unwrap(), Seat { taken_by: Some("Grace".to_owned()), ..stale });
     }
 
-    [postgres, mysql, sqlite] fn row_of_a_text_key_is_locked_and_saved(db) {
+    [postgres, mysql, mariadb, sqlite] fn row_of_a_text_key_is_locked_and_saved(db) {
         let conn = &mut db.connect();
         with_row_lock(conn, tokens::table.find(HIGH), |conn, mut token: Locked<Token>| {
             token.uses += 1;
@@ -106,14 +106,14 @@ laws! {
     }
 
     /// The server's collation takes both for the same key, the caller's `==` does not.
-    [mysql] fn key_that_only_the_collation_finds_is_refused(db) {
+    [mysql, mariadb] fn key_that_only_the_collation_finds_is_refused(db) {
         let key = HIGH.to_uppercase();
         let result = with_row_locks(&mut db.connect(), [key], |_, _: [Locked<Token>; 1]| Ok(()));
         let Err(LockError::WrongRow { key }) = result else { panic!("{result:?}") };
         assert!(key.contains(HIGH), "{key}");
     }
 
-    [postgres, mysql, sqlite] fn rows_of_text_keys_come_in_the_order_asked_for(db) {
+    [postgres, mysql, mariadb, sqlite] fn rows_of_text_keys_come_in_the_order_asked_for(db) {
         let conn = &mut db.connect();
         let keys = [HIGH.to_owned(), LOW.to_owned()];
         let found = with_row_locks(conn, keys.clone(), |conn, mut rows: [Locked<Token>; 2]| {
@@ -131,7 +131,7 @@ laws! {
     }
 
     /// Values are bound, so nothing in them is SQL.
-    [postgres, mysql, sqlite] fn key_may_look_like_sql(db) {
+    [postgres, mysql, mariadb, sqlite] fn key_may_look_like_sql(db) {
         let conn = &mut db.connect();
         let hostile = ["o'; DROP TABLE tokens; --", "%_\\", "\"\u{e9}\"`", ""].map(str::to_owned);
         for id in &hostile {

@@ -156,7 +156,7 @@ laws! {
         findings.expect_none();
     }
 
-    [mysql] fn each_error_of_mariadb_is_typed_in_each_of_its_languages(db) {
+    [mariadb] fn each_error_of_mariadb_is_typed_in_each_of_its_languages(db) {
         let mut findings = Findings::default();
         while_held!(db, 1, RowLock::for_update(), {
             for locale in mariadb::LOCALES {
@@ -264,7 +264,7 @@ mod postgresql {
 #[cfg(feature = "mysql")]
 mod mariadb {
     use super::*;
-    use crate::support::mysql::{Conn, Db};
+    use crate::support::mariadb::{Conn, Db};
 
     /// What MariaDB says of a deadlock is in the language that it was started with, whatever the
     /// session speaks; the unit tests know it in the others.

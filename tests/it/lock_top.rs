@@ -30,7 +30,7 @@ macro_rules! on_a_server_of_its_own {
 
             #[test]
             #[cfg(feature = "mysql")]
-            fn mysql() {
+            fn mariadb() {
                 let server = servers::MariaDb::new(&[]).unwrap();
                 super::$law::<diesel::MysqlConnection>(&server.url());
             }

@@ -12,14 +12,14 @@ use crate::support::schema::{accounts, Account};
 use crate::support::{laws, wait_until};
 
 laws! {
-    [postgres, mysql] fn connection_killed_while_waiting_is_lost(db) {
+    [postgres, mysql, mariadb] fn connection_killed_while_waiting_is_lost(db) {
         let conn = &mut db.connect();
         let session = Db::session(conn);
         let result = interrupted_wait!(db, conn, db.kill(session));
         assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
     }
 
-    [postgres, mysql] fn connection_killed_inside_of_the_closure_is_lost(db) {
+    [postgres, mysql, mariadb] fn connection_killed_inside_of_the_closure_is_lost(db) {
         let conn = &mut db.connect();
         let session = Db::session(conn);
         let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
@@ -35,7 +35,7 @@ laws! {
         wait_until("the row is free", Duration::from_millis(5), || db.free("accounts") == [1, 2, 3, 4]);
     }
 
-    [postgres, mysql] fn connection_killed_before_the_call_is_lost(db) {
+    [postgres, mysql, mariadb] fn connection_killed_before_the_call_is_lost(db) {
         let conn = &mut db.connect();
         db.kill(Db::session(conn));
         let result = with_row_lock(conn, accounts::table.find(1), nothing);
@@ -43,7 +43,7 @@ laws! {
     }
 
     /// E23: the closure did not notice, so the first to notice is COMMIT, and it can't know.
-    [postgres, mysql] fn connection_killed_before_commit_is_in_doubt(db) {
+    [postgres, mysql, mariadb] fn connection_killed_before_commit_is_in_doubt(db) {
         let conn = &mut db.connect();
         let session = Db::session(conn);
         let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
@@ -72,7 +72,7 @@ laws! {
     }
 
     /// Diesel does not notice this on MySQL, so COMMIT is sent.
-    [mysql] fn loss_that_the_closure_swallows_is_never_ok(db) {
+    [mysql, mariadb] fn loss_that_the_closure_swallows_is_never_ok(db) {
         let conn = &mut db.connect();
         let session = Db::session(conn);
         let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
@@ -87,7 +87,7 @@ laws! {
         assert_eq!(db.balance(1), 1_000);
     }
 
-    [postgres, mysql] fn loss_is_the_same_after_the_way_through_diesel(db) {
+    [postgres, mysql, mariadb] fn loss_is_the_same_after_the_way_through_diesel(db) {
         for nested in [false, true] {
             let conn = &mut db.connect();
             let session = Db::session(conn);
@@ -123,7 +123,7 @@ laws! {
         assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
     }
 
-    [postgres, mysql] fn session_that_the_server_ends_for_idling_is_lost(db) {
+    [postgres, mysql, mariadb] fn session_that_the_server_ends_for_idling_is_lost(db) {
         let conn = &mut db.connect();
         conn.batch_execute(Db::END_IF_IDLE).unwrap();
         let session = Db::session(conn);

@@ -15,7 +15,7 @@ use crate::support::probe::statements_of;
 use crate::support::schema::{accounts, Account};
 
 laws! {
-    [postgres, mysql, sqlite] fn rows_come_in_the_order_asked_for(db) {
+    [postgres, mysql, mariadb, sqlite] fn rows_come_in_the_order_asked_for(db) {
         let conn = &mut db.connect();
         let ids = with_row_locks(conn, [3, 1, 4], |_, rows: [Locked<Account>; 3]| {
             Ok::<_, LockError>(rows.map(|row| row.id))
@@ -28,7 +28,7 @@ laws! {
         assert_eq!(ids.unwrap(), [4, 3, 2, 1]);
     }
 
-    [postgres, mysql, sqlite] fn transfer_moves_the_money(db) {
+    [postgres, mysql, mariadb, sqlite] fn transfer_moves_the_money(db) {
         with_row_locks(&mut db.connect(), [2, 1], |conn, [mut from, mut to]: [Locked<Account>; 2]| {
             from.balance -= 250;
             to.balance += 250;
@@ -41,7 +41,7 @@ laws! {
     }
 
     /// On a table of four rows, where an optimizer may prefer to read them all.
-    [postgres, mysql] fn only_the_rows_asked_for_are_locked(db) {
+    [postgres, mysql, mariadb] fn only_the_rows_asked_for_are_locked(db) {
         with_row_locks(&mut db.connect(), [3, 1], |_, _: [Locked<Account>; 2]| {
             assert_eq!(db.free("accounts"), [2, 4]);
             ask!(db, 2, RowLock::for_update()).unwrap();
@@ -52,7 +52,7 @@ laws! {
         assert_eq!(db.free("accounts"), [1, 2, 3, 4]);
     }
 
-    [postgres, mysql, sqlite] fn missing_key_is_not_found_by_name_and_nothing_stays_locked(db) {
+    [postgres, mysql, mariadb, sqlite] fn missing_key_is_not_found_by_name_and_nothing_stays_locked(db) {
         let conn = &mut db.connect();
         let result = with_row_locks(conn, [1, 77, 78], |_, _: [Locked<Account>; 3]| -> Result<(), LockError> {
             unreachable!("the closure ran without its rows")
@@ -65,7 +65,7 @@ laws! {
     }
 
     /// By hand, MariaDB's client library waits for ever when such a statement is used again.
-    [postgres, mysql] fn rows_that_could_not_be_had_are_asked_for_again(db) {
+    [postgres, mysql, mariadb] fn rows_that_could_not_be_had_are_asked_for_again(db) {
         let conn = &mut db.connect();
         for held in [1, 2] {
             while_held!(db, held, RowLock::for_update(), {
@@ -82,7 +82,7 @@ laws! {
         some.with_many(conn, [1, 2], |_, _: Vec<Locked<Account>>| Ok::<_, LockError>(())).unwrap();
     }
 
-    [postgres, mysql, sqlite] fn repeated_key_is_refused_before_any_sql(db) {
+    [postgres, mysql, mariadb, sqlite] fn repeated_key_is_refused_before_any_sql(db) {
         let conn = &mut db.connect();
         let statements = statements_of(conn);
         let pair = with_row_locks(conn, [2, 2], |_, _: [Locked<Account>; 2]| Ok::<_, LockError>(()));
@@ -98,7 +98,7 @@ laws! {
         assert!(statements.lock().unwrap().len() >= 3);
     }
 
-    [postgres, mysql, sqlite] fn no_keys_are_a_transaction_without_rows(db) {
+    [postgres, mysql, mariadb, sqlite] fn no_keys_are_a_transaction_without_rows(db) {
         let none: [i32; 0] = [];
         RowLock::for_update()
             .with_many(&mut db.connect(), none, |conn, rows: Vec<Locked<Account>>| {
@@ -111,7 +111,7 @@ laws! {
         assert_eq!(db.balance(1), 5);
     }
 
-    [postgres, mysql, sqlite] fn thousands_of_keys_are_one_statement(db) {
+    [postgres, mysql, mariadb, sqlite] fn thousands_of_keys_are_one_statement(db) {
         let conn = &mut db.connect();
         conn.batch_execute(&insert_accounts_up_to(3_000)).unwrap();
         let statements = statements_of(conn);
@@ -126,7 +126,7 @@ laws! {
 
     /// MariaDB turns a list of more than `in_predicate_conversion_threshold` (1000) values into a
     /// join, which may read, and lock, the whole table; but not if the values are bound.
-    [postgres, mysql] fn thousands_of_keys_lock_these_rows_only(db) {
+    [postgres, mysql, mariadb] fn thousands_of_keys_lock_these_rows_only(db) {
         let conn = &mut db.connect();
         conn.batch_execute(&insert_accounts_up_to(3_000)).unwrap();
         let keys = (1..=3_000).rev().filter(|id| id % 3 != 0);
@@ -145,7 +145,7 @@ laws! {
     }
 
     /// Two callers who name the same rows the other way round queue up at the first of them.
-    [postgres, mysql] fn second_caller_waits_without_holding_anything(db) {
+    [postgres, mysql, mariadb] fn second_caller_waits_without_holding_anything(db) {
         thread::scope(|scope| {
             let second = while_held!(db, 1, RowLock::for_update(), {
                 let second = scope.spawn(|| {
@@ -161,7 +161,7 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn random_pairs_never_deadlock(db) {
+    [postgres, mysql, mariadb] fn random_pairs_never_deadlock(db) {
         let deadlocks = transfers_of_random_pairs!(db, until: |_: bool| false, |conn: &mut Conn, from, to| {
             with_row_locks(conn, [from, to], |conn, [mut from, mut to]: [Locked<Account>; 2]| {
                 from.balance -= 1;
@@ -177,7 +177,7 @@ laws! {
     }
 
     /// Twin: the same two rows, one after the other in the order asked for.
-    [postgres, mysql] fn twin_random_pairs_locked_one_by_one_deadlock(db) {
+    [postgres, mysql, mariadb] fn twin_random_pairs_locked_one_by_one_deadlock(db) {
         let deadlocks = transfers_of_random_pairs!(db, until: |seen: bool| seen, |conn: &mut Conn, from, to| {
             with_row_lock(conn, accounts::table.find(from), |conn, mut from: Locked<Account>| {
                 from.balance -= 1;

@@ -60,23 +60,23 @@ fn open_savepoints<C: Connection>(conn: &mut C) -> Option<u32> {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn inner_ok_and_outer_ok_keep_both_changes(db) {
+    [postgres, mysql, mariadb, sqlite] fn inner_ok_and_outer_ok_keep_both_changes(db) {
         assert_eq!(nested!(db, Ok(()), Ok(())), (11, 22));
     }
 
-    [postgres, mysql, sqlite] fn inner_err_and_outer_ok_keep_the_outer_change(db) {
+    [postgres, mysql, mariadb, sqlite] fn inner_err_and_outer_ok_keep_the_outer_change(db) {
         assert_eq!(nested!(db, Err(RollbackTransaction), Ok(())), (11, 1_000));
     }
 
-    [postgres, mysql, sqlite] fn inner_ok_and_outer_err_keep_nothing(db) {
+    [postgres, mysql, mariadb, sqlite] fn inner_ok_and_outer_err_keep_nothing(db) {
         assert_eq!(nested!(db, Ok(()), Err(RollbackTransaction)), (1_000, 1_000));
     }
 
-    [postgres, mysql, sqlite] fn inner_err_and_outer_err_keep_nothing(db) {
+    [postgres, mysql, mariadb, sqlite] fn inner_err_and_outer_err_keep_nothing(db) {
         assert_eq!(nested!(db, Err(RollbackTransaction), Err(RollbackTransaction)), (1_000, 1_000));
     }
 
-    [postgres, mysql, sqlite] fn inner_lock_lasts_until_the_outermost_transaction_ends(db) {
+    [postgres, mysql, mariadb, sqlite] fn inner_lock_lasts_until_the_outermost_transaction_ends(db) {
         let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
             with_row_lock(conn, accounts::table.find(2), |_, _: Locked<Account>| Ok::<_, LockError>(()))?;
             assert!(is_locked!(db, 2));
@@ -101,7 +101,7 @@ laws! {
     }
 
     /// PostgreSQL's spec `delete-abort-savept`.
-    [postgres, mysql, sqlite] fn outer_lock_survives_an_inner_rollback_on_the_same_row(db) {
+    [postgres, mysql, mariadb, sqlite] fn outer_lock_survives_an_inner_rollback_on_the_same_row(db) {
         let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
             let inner = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
                 diesel::delete(accounts::table.find(1)).execute(conn)?;
@@ -115,7 +115,7 @@ laws! {
         assert_eq!(db.balance(1), 1_000);
     }
 
-    [postgres, mysql] fn call_in_a_transaction_of_diesel_is_a_savepoint(db) {
+    [postgres, mysql, mariadb] fn call_in_a_transaction_of_diesel_is_a_savepoint(db) {
         let conn = &mut db.connect();
         let result = conn.transaction(|conn| {
             conn.batch_execute("UPDATE accounts SET balance = 33 WHERE id = 3")?;
@@ -137,7 +137,7 @@ laws! {
         assert_eq!((db.balance(1), db.balance(2), db.balance(3)), (1_000, 22, 33));
     }
 
-    [postgres, mysql, sqlite] fn transaction_of_diesel_in_a_call_is_a_savepoint(db) {
+    [postgres, mysql, mariadb, sqlite] fn transaction_of_diesel_in_a_call_is_a_savepoint(db) {
         let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, mut account: Locked<Account>| {
             account.balance = 11;
             account.save_changes::<Account>(conn)?;
@@ -152,7 +152,7 @@ laws! {
         assert_eq!((db.balance(1), db.balance(2), db.balance(3)), (11, 1_000, 33));
     }
 
-    [postgres, mysql] fn failed_inner_call_leaves_the_outer_transaction_usable(db) {
+    [postgres, mysql, mariadb] fn failed_inner_call_leaves_the_outer_transaction_usable(db) {
         let mut holder = db.connect();
         holder.batch_execute("BEGIN; UPDATE accounts SET balance = 5 WHERE id = 4").unwrap();
         let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, mut account: Locked<Account>| {
@@ -171,7 +171,7 @@ laws! {
         assert_eq!(db.balance(1), 12);
     }
 
-    [postgres, mysql, sqlite] fn savepoints_nest_three_deep(db) {
+    [postgres, mysql, mariadb, sqlite] fn savepoints_nest_three_deep(db) {
         let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
             with_row_lock(conn, accounts::table.find(2), |conn, mut two: Locked<Account>| {
                 two.balance = 22;
@@ -189,7 +189,7 @@ laws! {
         assert_eq!((db.balance(2), db.balance(3)), (22, 1_000));
     }
 
-    [postgres, mysql, sqlite] fn outermost_refuses_inside_a_locked_call(db) {
+    [postgres, mysql, mariadb, sqlite] fn outermost_refuses_inside_a_locked_call(db) {
         let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, mut account: Locked<Account>| {
             let inner = RowLock::for_update().outermost().with(conn, accounts::table.find(2), |_, _: Locked<Account>| {
                 Ok::<_, LockError>(())
@@ -202,7 +202,7 @@ laws! {
         assert_eq!(db.balance(1), 11, "the refusal costs the outer call nothing");
     }
 
-    [postgres, mysql, sqlite] fn outermost_refuses_inside_a_transaction_of_diesel(db) {
+    [postgres, mysql, mariadb, sqlite] fn outermost_refuses_inside_a_transaction_of_diesel(db) {
         let conn = &mut db.connect();
         let lock = RowLock::for_update().outermost();
         let inside = conn.transaction(|conn| lock.with(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok(())));
@@ -219,7 +219,7 @@ laws! {
     }
 
     /// Diesel's test transactions are outer transactions like any other.
-    [postgres, mysql] fn call_works_in_a_test_transaction(db) {
+    [postgres, mysql, mariadb] fn call_works_in_a_test_transaction(db) {
         let conn = &mut db.connect();
         conn.begin_test_transaction().unwrap();
         with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {

@@ -125,7 +125,7 @@ macro_rules! winners {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn one_of_32_savers_of_one_read_wins(db) {
+    [postgres, mysql, mariadb, sqlite] fn one_of_32_savers_of_one_read_wins(db) {
         drop(set_up!(db));
         let winners = winners!(db, |conn, page, ready| {
             ready.wait();
@@ -146,7 +146,7 @@ laws! {
     }
 
     /// Twin: all of them find the version that they have read, and all but the last are lost.
-    [postgres, mysql, sqlite] fn twin_savers_that_check_and_then_save_all_believe_to_win(db) {
+    [postgres, mysql, mariadb, sqlite] fn twin_savers_that_check_and_then_save_all_believe_to_win(db) {
         drop(set_up!(db));
         let winners = winners!(db, |conn, page, ready| {
             let now: i32 = pages::table.find(1).select(pages::version).first(conn).unwrap();
@@ -159,7 +159,7 @@ laws! {
         assert_eq!((winners.len(), page!(db, 1).version), (SAVERS, 2));
     }
 
-    [postgres, mysql, sqlite] fn save_is_one_statement_that_checks_and_counts(db) {
+    [postgres, mysql, mariadb, sqlite] fn save_is_one_statement_that_checks_and_counts(db) {
         let conn = &mut set_up!(db);
         let page = rewritten(&page!(db, 1), "Ada");
         let statements = statements_of(conn);
@@ -174,7 +174,7 @@ laws! {
         assert_eq!(page!(db, 2).version, 1, "this row only");
     }
 
-    [postgres, mysql, sqlite] fn stale_save_is_refused_again_and_again(db) {
+    [postgres, mysql, mariadb, sqlite] fn stale_save_is_refused_again_and_again(db) {
         let conn = &mut set_up!(db);
         let read = page!(db, 1);
         save_versioned(conn, &rewritten(&read, "Ada")).unwrap();
@@ -185,14 +185,14 @@ laws! {
         assert_eq!(page!(db, 1).text.as_deref(), Some("Ada"));
     }
 
-    [postgres, mysql, sqlite] fn deleted_row_is_stale(db) {
+    [postgres, mysql, mariadb, sqlite] fn deleted_row_is_stale(db) {
         let conn = &mut set_up!(db);
         let read = page!(db, 1);
         diesel::delete(pages::table.find(1)).execute(conn).unwrap();
         assert_error!(save_versioned(conn, &read), StaleRow, NotApplied, transient, no_contention);
     }
 
-    [postgres, mysql, sqlite] fn row_of_a_composite_key_is_saved_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn row_of_a_composite_key_is_saved_alone(db) {
         let conn = &mut set_up!(db);
         let mut cell: Cell = cells::table.find(("chess", 2)).first(conn).unwrap();
         cell.piece = "queen".to_owned();
@@ -210,14 +210,14 @@ laws! {
     }
 
     /// Without a change the version counts all the same: somebody has declared the page seen.
-    [postgres, mysql, sqlite] fn save_without_a_change_counts(db) {
+    [postgres, mysql, mariadb, sqlite] fn save_without_a_change_counts(db) {
         let conn = &mut set_up!(db);
         let unchanged = Page { text: None, ..page!(db, 1) };
         assert_eq!(save_versioned(conn, &unchanged).unwrap(), 2);
         assert_eq!(page!(db, 1), Page { id: 1, text: Some("blank".to_owned()), version: 2 });
     }
 
-    [postgres, mysql, sqlite] fn last_version_of_a_column_is_an_error_before_any_sql(db) {
+    [postgres, mysql, mariadb, sqlite] fn last_version_of_a_column_is_an_error_before_any_sql(db) {
         let conn = &mut set_up!(db);
         let statements = statements_of(conn);
         let page = Page { id: 1, text: None, version: i32::MAX };
@@ -231,7 +231,7 @@ laws! {
     }
 
     /// The model must not run ahead of the database.
-    [postgres, mysql, sqlite] fn model_can_be_saved_again_after_a_rollback(db) {
+    [postgres, mysql, mariadb, sqlite] fn model_can_be_saved_again_after_a_rollback(db) {
         let conn = &mut set_up!(db);
         let page = rewritten(&page!(db, 1), "Ada");
         let undone = conn.transaction(|conn| {
@@ -252,7 +252,7 @@ laws! {
         assert_eq!(page!(db, 1).version, 2);
     }
 
-    [postgres, mysql] fn save_of_a_locked_row_waits_and_times_out_by_type(db) {
+    [postgres, mysql, mariadb] fn save_of_a_locked_row_waits_and_times_out_by_type(db) {
         let conn = &mut set_up!(db);
         let read = page!(db, 1);
         conn.batch_execute(&Db::session_timeout(Duration::from_millis(50))).unwrap();
@@ -266,14 +266,14 @@ laws! {
     }
 
     /// The statement is its own transaction, so its answer is that of a COMMIT.
-    [postgres, mysql] fn save_over_a_lost_connection_is_in_doubt(db) {
+    [postgres, mysql, mariadb] fn save_over_a_lost_connection_is_in_doubt(db) {
         let conn = &mut set_up!(db);
         let read = page!(db, 1);
         db.kill(Db::session(conn));
         assert_error!(save_versioned(conn, &read), CommitUnknown, InDoubt, lasting, no_contention);
     }
 
-    [postgres, mysql] fn save_in_a_transaction_over_a_lost_connection_is_not_applied(db) {
+    [postgres, mysql, mariadb] fn save_in_a_transaction_over_a_lost_connection_is_not_applied(db) {
         let conn = &mut set_up!(db);
         let read = page!(db, 1);
         let result = conn.transaction(|conn| {
@@ -285,7 +285,7 @@ laws! {
         assert!(result.is_err());
     }
 
-    [postgres, mysql, sqlite] fn updates_in_a_loop_all_count(db) {
+    [postgres, mysql, mariadb, sqlite] fn updates_in_a_loop_all_count(db) {
         drop(set_up!(db));
         let patient = Retry::new().attempts(1_000).pauses(Duration::from_micros(100), Duration::from_millis(5));
         thread::scope(|scope| {
@@ -305,7 +305,7 @@ laws! {
         assert_eq!(page!(db, 1), Page { id: 1, text: Some("80".to_owned()), version: 81 });
     }
 
-    [postgres, mysql, sqlite] fn update_reads_anew_when_somebody_was_faster(db) {
+    [postgres, mysql, mariadb, sqlite] fn update_reads_anew_when_somebody_was_faster(db) {
         let conn = &mut set_up!(db);
         let mut seen = Vec::new();
         let retry = Retry::new().on_retry(|failed| assert_eq!(failed.cause, RetryCause::StaleRow));
@@ -322,7 +322,7 @@ laws! {
         assert_eq!(page!(db, 1), Page { id: 1, text: Some("slower".to_owned()), version: 3 });
     }
 
-    [postgres, mysql, sqlite] fn update_gives_up_when_the_policy_says_so(db) {
+    [postgres, mysql, mariadb, sqlite] fn update_gives_up_when_the_policy_says_so(db) {
         let conn = &mut set_up!(db);
         let mut attempts = 0;
         let result = update_versioned(conn, pages::table.find(1), &Retry::new().attempts(3), |page: &mut Page| {
@@ -334,7 +334,7 @@ laws! {
         assert_eq!(page!(db, 1).version, 4);
     }
 
-    [postgres, mysql, sqlite] fn error_of_an_update_is_untouched_and_saves_nothing(db) {
+    [postgres, mysql, mariadb, sqlite] fn error_of_an_update_is_untouched_and_saves_nothing(db) {
         let conn = &mut set_up!(db);
         let before = page!(db, 1);
         let result = update_versioned(conn, pages::table.find(1), &Retry::new(), |page: &mut Page| {
@@ -345,13 +345,13 @@ laws! {
         assert_eq!(page!(db, 1), before);
     }
 
-    [postgres, mysql, sqlite] fn update_of_a_missing_row_is_not_found(db) {
+    [postgres, mysql, mariadb, sqlite] fn update_of_a_missing_row_is_not_found(db) {
         let conn = &mut set_up!(db);
         let result = update_versioned(conn, pages::table.find(77), &Retry::new(), |_: &mut Page| Ok::<_, LockError>(()));
         assert_error!(result, NotFound, NotApplied, lasting, no_contention);
     }
 
-    [postgres, mysql, sqlite] fn update_is_refused_inside_an_open_transaction(db) {
+    [postgres, mysql, mariadb, sqlite] fn update_is_refused_inside_an_open_transaction(db) {
         let conn = &mut set_up!(db);
         conn.transaction(|conn| {
             let result = update_versioned(conn, pages::table.find(1), &Retry::new(), |_: &mut Page| Ok::<_, LockError>(()));
@@ -361,7 +361,7 @@ laws! {
         .unwrap();
     }
 
-    [postgres, mysql, sqlite] fn row_is_locked_and_checked_in_one_statement(db) {
+    [postgres, mysql, mariadb, sqlite] fn row_is_locked_and_checked_in_one_statement(db) {
         let conn = &mut set_up!(db);
         let seen = page!(db, 1);
         let lock = RowLock::for_update();
@@ -377,7 +377,7 @@ laws! {
         assert_eq!(version.unwrap(), 2);
     }
 
-    [postgres, mysql, sqlite] fn locked_row_of_another_version_is_stale_and_free(db) {
+    [postgres, mysql, mariadb, sqlite] fn locked_row_of_another_version_is_stale_and_free(db) {
         let conn = &mut set_up!(db);
         let seen = page!(db, 1);
         save_versioned(conn, &rewritten(&seen, "faster")).unwrap();
@@ -391,7 +391,7 @@ laws! {
         assert_eq!(db.free("pages"), [1, 2]);
     }
 
-    [postgres, mysql, sqlite] fn missing_row_is_not_stale_but_not_found(db) {
+    [postgres, mysql, mariadb, sqlite] fn missing_row_is_not_stale_but_not_found(db) {
         let conn = &mut set_up!(db);
         let result = RowLock::for_update().at_version(1).with(conn, pages::table.find(77), |_, _: Locked<Page>| {
             Ok::<_, LockError>(())

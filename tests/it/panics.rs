@@ -28,7 +28,7 @@ impl<F: FnMut()> Drop for AskWhileUnwinding<F> {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn row_is_free_before_the_unwind_leaves_the_call(db) {
+    [postgres, mysql, mariadb, sqlite] fn row_is_free_before_the_unwind_leaves_the_call(db) {
         let conn = &mut db.connect();
         let asked = std::cell::Cell::new(false);
         let payload = catch_unwind(AssertUnwindSafe(|| {
@@ -55,7 +55,7 @@ laws! {
         assert_eq!(db.balance(1), 5);
     }
 
-    [postgres, mysql, sqlite] fn panic_in_a_call_of_many_rows_frees_them_all(db) {
+    [postgres, mysql, mariadb, sqlite] fn panic_in_a_call_of_many_rows_frees_them_all(db) {
         let conn = &mut db.connect();
         let panic = catch_unwind(AssertUnwindSafe(|| {
             with_row_locks(conn, [1, 2], |_, _: [Locked<Account>; 2]| -> Result<(), LockError> { panic!() })
@@ -65,7 +65,7 @@ laws! {
         assert_free!(db, 2);
     }
 
-    [postgres, mysql, sqlite] fn panic_in_a_nested_call_that_is_caught_outside_frees_both_rows(db) {
+    [postgres, mysql, mariadb, sqlite] fn panic_in_a_nested_call_that_is_caught_outside_frees_both_rows(db) {
         let conn = &mut db.connect();
         let panic = catch_unwind(AssertUnwindSafe(|| {
             with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
@@ -81,7 +81,7 @@ laws! {
     }
 
     /// The savepoint is rolled back, and the outer transaction goes on as it was.
-    [postgres, mysql, sqlite] fn panic_in_a_nested_call_that_is_caught_inside_leaves_the_outer_call_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn panic_in_a_nested_call_that_is_caught_inside_leaves_the_outer_call_alone(db) {
         let conn = &mut db.connect();
         let outer = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
             account.balance = 11;
@@ -102,7 +102,7 @@ laws! {
         assert_eq!((db.balance(1), db.balance(2)), (11, 1_000));
     }
 
-    [postgres, mysql, sqlite] fn panic_after_a_swallowed_error_frees_the_row(db) {
+    [postgres, mysql, mariadb, sqlite] fn panic_after_a_swallowed_error_frees_the_row(db) {
         let conn = &mut db.connect();
         let panic = catch_unwind(AssertUnwindSafe(|| {
             with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| -> Result<(), LockError> {
@@ -116,7 +116,7 @@ laws! {
     }
 
     /// E10. Twin: with Diesel the transaction stays open and the row locked.
-    [postgres, mysql] fn twin_diesel_leaks_the_lock_after_a_panic(db) {
+    [postgres, mysql, mariadb] fn twin_diesel_leaks_the_lock_after_a_panic(db) {
         let conn = &mut db.connect();
         let panic = catch_unwind(AssertUnwindSafe(|| {
             conn.transaction(|conn| -> QueryResult<()> {

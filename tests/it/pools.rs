@@ -23,7 +23,7 @@ fn pool<C: R2D2Connection + 'static>(url: String) -> Pool<ConnectionManager<C>> 
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn pooled_connection_locks_one_row(db) {
+    [postgres, mysql, mariadb, sqlite] fn pooled_connection_locks_one_row(db) {
         let pool = pool::<Conn>(db.url());
         let conn: &mut PooledConnection<ConnectionManager<Conn>> = &mut pool.get().unwrap();
         let balance = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
@@ -35,7 +35,7 @@ laws! {
         assert_eq!(db.balance(1), 1_100);
     }
 
-    [postgres, mysql, sqlite] fn pooled_connection_locks_many_rows(db) {
+    [postgres, mysql, mariadb, sqlite] fn pooled_connection_locks_many_rows(db) {
         let pool = pool::<Conn>(db.url());
         let conn = &mut pool.get().unwrap();
         with_row_locks(conn, [2, 1], |conn, [mut from, mut to]: [Locked<Account>; 2]| {
@@ -54,7 +54,7 @@ laws! {
         assert_eq!(balances.unwrap(), [1_050, 950, 1_000, 1_000]);
     }
 
-    [postgres, mysql, sqlite] fn nested_call_on_a_pooled_connection_is_a_savepoint(db) {
+    [postgres, mysql, mariadb, sqlite] fn nested_call_on_a_pooled_connection_is_a_savepoint(db) {
         let pool = pool::<Conn>(db.url());
         let conn = &mut pool.get().unwrap();
         with_row_lock(conn, accounts::table.find(1), |conn, mut first: Locked<Account>| {
@@ -72,7 +72,7 @@ laws! {
         assert_eq!((db.balance(1), db.balance(2)), (5, 1_000));
     }
 
-    [postgres, mysql] fn connection_stays_in_the_pool_after_an_error(db) {
+    [postgres, mysql, mariadb] fn connection_stays_in_the_pool_after_an_error(db) {
         let pool = pool::<Conn>(db.url());
         let before = Db::session(&mut pool.get().unwrap());
         let (row, nobody) = (accounts::table.find(1), accounts::table.find(77));
@@ -98,7 +98,7 @@ laws! {
     }
 
     /// Caught while the connection is out of the pool.
-    [postgres, mysql] fn connection_stays_in_the_pool_after_a_caught_panic(db) {
+    [postgres, mysql, mariadb] fn connection_stays_in_the_pool_after_a_caught_panic(db) {
         let pool = pool::<Conn>(db.url());
         let before = Db::session(&mut pool.get().unwrap());
         {
@@ -110,7 +110,7 @@ laws! {
     }
 
     /// The connection goes back by the unwind itself; r2d2 then replaces it.
-    [postgres, mysql, sqlite] fn pool_serves_on_after_a_panic(db) {
+    [postgres, mysql, mariadb, sqlite] fn pool_serves_on_after_a_panic(db) {
         let pool = pool::<Conn>(db.url());
         for _ in 0..3 {
             let unwound = catch_unwind(AssertUnwindSafe(|| {
@@ -132,7 +132,7 @@ laws! {
     }
 
     /// Diesel's verify_that_begin_test_transaction_works_with_pools.
-    [postgres, mysql] fn locked_call_in_a_test_transaction_is_never_committed(db) {
+    [postgres, mysql, mariadb] fn locked_call_in_a_test_transaction_is_never_committed(db) {
         let pool = pool::<Conn>(db.url());
         {
             let conn = &mut pool.get().unwrap();
@@ -147,7 +147,7 @@ laws! {
         assert_eq!(db.balance(1), 1_000);
     }
 
-    [postgres, mysql] fn lost_connection_is_replaced(db) {
+    [postgres, mysql, mariadb] fn lost_connection_is_replaced(db) {
         let pool = pool::<Conn>(db.url());
         let before = Db::session(&mut pool.get().unwrap());
         let row = accounts::table.find(1);

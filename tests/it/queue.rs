@@ -29,7 +29,7 @@ fn pool<C: R2D2Connection + 'static>(url: String, size: u32) -> Pool<ConnectionM
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn all_deposits_of_a_storm_count(db) {
+    [postgres, mysql, mariadb, sqlite] fn all_deposits_of_a_storm_count(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
         thread::scope(|scope| {
             for thread in 0..8 {
@@ -58,7 +58,7 @@ laws! {
     }
 
     /// The batch is the one transaction after the one that holds the row.
-    [postgres, mysql, sqlite] fn those_who_wait_share_one_transaction(db) {
+    [postgres, mysql, mariadb, sqlite] fn those_who_wait_share_one_transaction(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
         let answers = while_first_holds!(db, queue, 10, |queue: &RowQueue<Conn, Account>| {
             queue.update(1, |account| {
@@ -75,7 +75,7 @@ laws! {
         assert_eq!(stats.changes, 10);
     }
 
-    [postgres, mysql, sqlite] fn error_takes_back_its_own_change_only(db) {
+    [postgres, mysql, mariadb, sqlite] fn error_takes_back_its_own_change_only(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
         let number = AtomicUsize::new(0);
         let answers = while_first_holds!(db, queue, 9, |queue: &RowQueue<Conn, Account>| {
@@ -91,7 +91,7 @@ laws! {
         assert_eq!((saved.balance, &*saved.owner), (1_006, "Ada!!!!!!"));
     }
 
-    [postgres, mysql, sqlite] fn panic_takes_back_its_own_change_and_goes_on_in_its_caller(db) {
+    [postgres, mysql, mariadb, sqlite] fn panic_takes_back_its_own_change_and_goes_on_in_its_caller(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
         let number = AtomicUsize::new(0);
         let answers = while_first_holds!(db, queue, 9, |queue: &RowQueue<Conn, Account>| {
@@ -109,7 +109,7 @@ laws! {
     }
 
     /// Nobody's change counts, so there is nothing to write.
-    [postgres, mysql, sqlite] fn batch_without_a_change_sends_no_update(db) {
+    [postgres, mysql, mariadb, sqlite] fn batch_without_a_change_sends_no_update(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
         db.connect().batch_execute("UPDATE accounts SET balance = -5 WHERE id = 1").unwrap();
         let refused = queue.update(1, |account| {
@@ -121,7 +121,7 @@ laws! {
     }
 
     /// A `CHECK` of the table refuses the `UPDATE`.
-    [postgres, mysql, sqlite] fn everybody_in_a_failed_transaction_has_the_error_and_nothing_is_applied(db) {
+    [postgres, mysql, mariadb, sqlite] fn everybody_in_a_failed_transaction_has_the_error_and_nothing_is_applied(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
         let number = AtomicUsize::new(0);
         let answers = while_first_holds!(db, queue, 5, |queue: &RowQueue<Conn, Account>| {
@@ -139,7 +139,7 @@ laws! {
         queue.update(1, |_| Ok::<_, LockError>(())).unwrap();
     }
 
-    [postgres, mysql, sqlite] fn missing_row_is_not_found_by_name(db) {
+    [postgres, mysql, mariadb, sqlite] fn missing_row_is_not_found_by_name(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
         let missing = queue.update(77, |_| Ok::<_, LockError>(()));
         assert!(matches!(&missing, Err(LockError::NotFound { key: Some(key) }) if key == "77"), "{missing:?}");
@@ -147,7 +147,7 @@ laws! {
         assert!(matches!(&missing, Err(LockError::NotFound { key: Some(key) }) if key == "77"), "{missing:?}");
     }
 
-    [postgres, mysql, sqlite] fn composite_keys_have_lines_too(db) {
+    [postgres, mysql, mariadb, sqlite] fn composite_keys_have_lines_too(db) {
         let queue = RowQueue::<Conn, Seat>::new(pool(db.url(), 2));
         queue.update(("blue".to_owned(), 2), |seat| {
             seat.taken_by = Some("Ada".to_owned());
@@ -160,7 +160,7 @@ laws! {
     }
 
     /// The reason for the queue: the pool is not drained.
-    [postgres, mysql] fn callers_of_a_hot_row_take_two_connections_and_other_rows_go_on(db) {
+    [postgres, mysql, mariadb] fn callers_of_a_hot_row_take_two_connections_and_other_rows_go_on(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 3));
         while_first_holds!(db, queue, 8, |queue: &RowQueue<Conn, Account>| {
             queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()))
@@ -172,7 +172,7 @@ laws! {
     }
 
     /// Twin: without the queue, everybody waits with a connection, and there is none for the others.
-    [postgres, mysql] fn twin_callers_without_a_queue_drain_the_pool(db) {
+    [postgres, mysql, mariadb] fn twin_callers_without_a_queue_drain_the_pool(db) {
         let pool = pool::<Conn>(db.url(), 3);
         thread::scope(|scope| {
             with_row_lock(&mut *pool.get().unwrap(), accounts::table.find(1), |_, _: Locked<Account>| {
@@ -189,7 +189,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn caller_whose_turn_does_not_come_gives_up_and_leaves_no_trace(db) {
+    [postgres, mysql, mariadb, sqlite] fn caller_whose_turn_does_not_come_gives_up_and_leaves_no_trace(db) {
         let patient = RowQueue::<Conn, Account>::builder().longest_wait(SHORT).build(pool(db.url(), 4));
         let answers = while_first_holds!(db, patient, 4, |queue: &RowQueue<Conn, Account>| {
             queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) })
@@ -206,7 +206,7 @@ laws! {
         }
     }
 
-    [postgres, mysql, sqlite] fn line_that_is_full_turns_away_at_once(db) {
+    [postgres, mysql, mariadb, sqlite] fn line_that_is_full_turns_away_at_once(db) {
         let queue = RowQueue::<Conn, Account>::builder().longest_line(1).build(pool(db.url(), 4));
         let answers = while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
             queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()))
@@ -220,7 +220,7 @@ laws! {
         }
     }
 
-    [postgres, mysql, sqlite] fn batch_is_no_larger_than_it_may_be(db) {
+    [postgres, mysql, mariadb, sqlite] fn batch_is_no_larger_than_it_may_be(db) {
         let queue = RowQueue::<Conn, Account>::builder().largest_batch(3).build(pool(db.url(), 4));
         while_first_holds!(db, queue, 10, |queue: &RowQueue<Conn, Account>| {
             queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
@@ -229,7 +229,7 @@ laws! {
         assert_eq!((stats.changes, stats.largest_batch, db.balance(1)), (10, 3, 1_010), "{stats:?}");
     }
 
-    [postgres, mysql, sqlite] fn batch_begins_no_change_after_its_time(db) {
+    [postgres, mysql, mariadb, sqlite] fn batch_begins_no_change_after_its_time(db) {
         let queue = RowQueue::<Conn, Account>::builder().longest_batch(Duration::ZERO).build(pool(db.url(), 4));
         while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
             queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
@@ -238,7 +238,7 @@ laws! {
         assert_eq!((stats.changes, stats.largest_batch, db.balance(1)), (6, 1, 1_006), "{stats:?}");
     }
 
-    [postgres, mysql, sqlite] fn pool_without_a_connection_is_an_error_of_the_pool(db) {
+    [postgres, mysql, mariadb, sqlite] fn pool_without_a_connection_is_an_error_of_the_pool(db) {
         let pool = Pool::builder()
             .max_size(1)
             .connection_timeout(SHORT)
@@ -252,7 +252,7 @@ laws! {
         assert_error!(result, Pool, NotApplied, transient, no_contention);
     }
 
-    [postgres, mysql, sqlite] fn options_of_the_lock_apply(db) {
+    [postgres, mysql, mariadb, sqlite] fn options_of_the_lock_apply(db) {
         let queue = RowQueue::<Conn, Account>::builder()
             .lock(RowLock::for_update().timeout(SHORT))
             .build(pool(db.url(), 2));
@@ -264,7 +264,7 @@ laws! {
         .unwrap();
     }
 
-    [postgres, mysql] fn batch_that_holds_too_long_is_not_applied(db) {
+    [postgres, mariadb] fn batch_that_holds_too_long_is_not_applied(db) {
         let queue = RowQueue::<Conn, Account>::builder()
             .lock(RowLock::for_update().hold_at_most(SHORT))
             .build(pool(db.url(), 2));
@@ -279,21 +279,21 @@ laws! {
 
     /// The batch has the row and its `UPDATE` wants the seats, while a rival has the seats and wants
     /// the row.
-    [postgres, mysql] fn changes_that_may_run_again_survive_a_deadlock(db) {
+    [postgres, mysql, mariadb] fn changes_that_may_run_again_survive_a_deadlock(db) {
         let (answers, runs) = deadlock!(db, |queue: &RowQueue<Conn, Account>, change| queue.update_retrying(1, change));
         answers.unwrap();
         assert_eq!(runs, 2);
         assert_eq!(db.balance(1), 1_001);
     }
 
-    [postgres, mysql] fn change_that_runs_once_has_the_deadlock(db) {
+    [postgres, mysql, mariadb] fn change_that_runs_once_has_the_deadlock(db) {
         let (answer, runs) = deadlock!(db, |queue: &RowQueue<Conn, Account>, change| queue.update(1, change));
         assert_error!(answer, Deadlock, NotApplied, transient, contention);
         assert_eq!(runs, 1);
         assert_eq!(db.balance(1), 1_000);
     }
 
-    [postgres, mysql, sqlite] fn two_queues_and_plain_calls_exclude_each_other(db) {
+    [postgres, mysql, mariadb, sqlite] fn two_queues_and_plain_calls_exclude_each_other(db) {
         // SQLite does not wait at all unless it is told to.
         let patient = RowLock::for_update().timeout(Duration::from_secs(20));
         let [one, two] = [(); 2].map(|()| {
@@ -321,7 +321,7 @@ laws! {
         assert_eq!(db.balance(1), 1_070);
     }
 
-    [postgres, mysql, sqlite] fn two_processes_lose_nothing_of_each_other(db) {
+    [postgres, mysql, mariadb, sqlite] fn two_processes_lose_nothing_of_each_other(db) {
         let processes = [(); 2].map(|()| db.play("queue::depositors", &[]));
         for process in &processes {
             assert_eq!(process.hear(), "done");
@@ -329,7 +329,7 @@ laws! {
         assert_eq!(db.balance(1), 1_200);
     }
 
-    [postgres, mysql, sqlite] fn panic_of_an_own_transaction_strands_nobody(db) {
+    [postgres, mysql, mariadb, sqlite] fn panic_of_an_own_transaction_strands_nobody(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 2));
         for _ in 0..3 {
             let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -342,7 +342,7 @@ laws! {
     }
 
     /// The server ends the session of the batch: everybody knows, and the next one goes on.
-    [postgres, mysql] fn lost_connection_is_told_to_everybody_in_the_batch(db) {
+    [postgres, mysql, mariadb] fn lost_connection_is_told_to_everybody_in_the_batch(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
         let answers = while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
             queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) })
@@ -358,7 +358,7 @@ laws! {
 
 parts! {
     /// A hundred deposits, by four threads.
-    [postgres, mysql, sqlite] fn depositors(url) {
+    [postgres, mysql, mariadb, sqlite] fn depositors(url) {
         let queue = RowQueue::<Conn, Account>::builder()
             .lock(RowLock::for_update().timeout(Duration::from_secs(20)))
             .build(pool(url, 4));

@@ -42,7 +42,7 @@ impl Retryable for BankError {
 }
 
 laws! {
-    [postgres, mysql] fn victim_of_a_deadlock_in_the_closure_tries_again(db) {
+    [postgres, mysql, mariadb] fn victim_of_a_deadlock_in_the_closure_tries_again(db) {
         let retried = Arc::new(AtomicU32::new(0));
         let heard = Arc::clone(&retried);
         let lock = &RowLock::for_update().retry(Retry::new().on_retry(move |failed| {
@@ -56,13 +56,13 @@ laws! {
     }
 
     /// Twin: without a policy it is an error.
-    [postgres, mysql] fn twin_without_retry_the_victim_fails(db) {
+    [postgres, mysql, mariadb] fn twin_without_retry_the_victim_fails(db) {
         let results = cross!(db, LockError, |conn, own, f| with_row_lock(conn, accounts::table.find(own), f));
         let deadlocks = results.iter().filter(|result| matches!(result, Err(LockError::Deadlock { .. })));
         assert_eq!(deadlocks.count(), 1, "{results:?}");
     }
 
-    [postgres, mysql] fn plain_diesel_errors_are_retried(db) {
+    [postgres, mysql, mariadb] fn plain_diesel_errors_are_retried(db) {
         let lock = &RowLock::for_update().retry(Retry::new());
         let results = cross!(db, diesel::result::Error, |conn, own, f| {
             lock.with(conn, accounts::table.find(own), f)
@@ -70,13 +70,13 @@ laws! {
         assert!(results.iter().all(Result::is_ok), "{results:?}");
     }
 
-    [postgres, mysql] fn errors_of_the_user_are_retried(db) {
+    [postgres, mysql, mariadb] fn errors_of_the_user_are_retried(db) {
         let lock = &RowLock::for_update().retry(Retry::new());
         let results = cross!(db, BankError, |conn, own, f| lock.with(conn, accounts::table.find(own), f));
         assert!(results.iter().all(Result::is_ok), "{results:?}");
     }
 
-    [postgres, mysql] fn errors_of_others_are_retried_by_a_closure(db) {
+    [postgres, mysql, mariadb] fn errors_of_others_are_retried_by_a_closure(db) {
         let results = cross!(db, anyhow::Error, |conn, own, f| {
             RowLock::for_update()
                 .retry(Retry::new())
@@ -86,7 +86,7 @@ laws! {
         assert!(results.iter().all(Result::is_ok), "{results:?}");
     }
 
-    [postgres, mysql] fn calls_of_many_rows_are_retried(db) {
+    [postgres, mysql, mariadb] fn calls_of_many_rows_are_retried(db) {
         let lock = &RowLock::for_update().retry(Retry::new());
         let meet = &Barrier::new(2);
         thread::scope(|scope| {
@@ -111,7 +111,7 @@ laws! {
     }
 
     /// Every attempt reads anew, and between two of them nobody is kept out.
-    [postgres, mysql, sqlite] fn each_attempt_reads_anew_and_no_lock_is_held_in_between(db) {
+    [postgres, mysql, mariadb, sqlite] fn each_attempt_reads_anew_and_no_lock_is_held_in_between(db) {
         let url = db.url();
         let policy = Retry::new().sleeper(move |_| {
             let other = &mut Conn::establish(&url).unwrap();
@@ -141,14 +141,14 @@ laws! {
         assert_eq!(result.unwrap(), 2, "the second attempt succeeds");
     }
 
-    [mysql] fn record_has_changed_is_retried(db) {
+    [mariadb] fn record_has_changed_is_retried(db) {
         let conn = &mut db.connect();
         conn.batch_execute("SET innodb_snapshot_isolation = ON").unwrap();
         let result = RowLock::for_update().retry(Retry::new()).with(conn, accounts::table.find(1), after_another_change!(db));
         assert_eq!(result.unwrap(), 2, "the second attempt succeeds");
     }
 
-    [postgres, mysql, sqlite] fn busy_row_is_retried_only_on_demand(db) {
+    [postgres, mysql, mariadb, sqlite] fn busy_row_is_retried_only_on_demand(db) {
         let lock = RowLock::for_update().no_wait();
         with_row_lock(&mut db.connect(), accounts::table.find(1), |_, _: Locked<Account>| {
             let conn = &mut db.connect();
@@ -169,7 +169,7 @@ laws! {
     }
 
     /// The deadline bounds the wait for the lock, which by itself would be long.
-    [postgres, mysql, sqlite] fn no_lock_is_waited_for_beyond_the_deadline(db) {
+    [postgres, mysql, mariadb, sqlite] fn no_lock_is_waited_for_beyond_the_deadline(db) {
         with_row_lock(&mut db.connect(), accounts::table.find(1), |_, _: Locked<Account>| {
             let began = Instant::now();
             let policy = Retry::new().deadline(Duration::from_millis(300));
@@ -181,14 +181,14 @@ laws! {
         .unwrap();
     }
 
-    [postgres, mysql, sqlite] fn retry_is_refused_inside_an_open_transaction(db) {
+    [postgres, mysql, mariadb, sqlite] fn retry_is_refused_inside_an_open_transaction(db) {
         let inside = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
             RowLock::for_update().retry(Retry::new()).with(conn, accounts::table.find(2), nothing)
         });
         assert!(matches!(inside, Err(LockError::AlreadyInTransaction { .. })), "{inside:?}");
     }
 
-    [postgres, mysql, sqlite] fn error_that_is_none_of_the_causes_is_final(db) {
+    [postgres, mysql, mariadb, sqlite] fn error_that_is_none_of_the_causes_is_final(db) {
         let mut attempts = 0;
         let result = RowLock::for_update().retry(Retry::new()).with(
             &mut db.connect(),
@@ -203,7 +203,7 @@ laws! {
     }
 
     /// 8 threads that lock pairs one after the other in random order, which deadlocks, all end well.
-    [postgres, mysql] fn storm_of_deadlocks_ends_well_with_retry(db) {
+    [postgres, mysql, mariadb] fn storm_of_deadlocks_ends_well_with_retry(db) {
         let retried = Arc::new(AtomicU32::new(0));
         thread::scope(|scope| {
             for seed in 0..8 {

@@ -46,7 +46,7 @@ macro_rules! deposit {
 }
 
 laws! {
-    [postgres, mysql] fn locked_call_takes_no_more_round_trips_than_by_hand(db) {
+    [postgres, mysql, mariadb] fn locked_call_takes_no_more_round_trips_than_by_hand(db) {
         let locked = round_trips!(db, |conn: &mut Conn| {
             with_row_lock(conn, accounts::table.find(1), |conn, account: Locked<Account>| {
                 deposit!(conn, account)
@@ -55,7 +55,7 @@ laws! {
         assert_eq!(locked, by_hand!(db));
     }
 
-    [postgres, mysql] fn timeout_takes_no_round_trip_of_its_own(db) {
+    [postgres, mysql, mariadb] fn timeout_takes_no_round_trip_of_its_own(db) {
         let lock = RowLock::for_update().timeout(Duration::from_secs(5));
         let locked = round_trips!(db, |conn: &mut Conn| {
             lock.with(conn, accounts::table.find(1), |conn, account: Locked<Account>| {
@@ -65,7 +65,7 @@ laws! {
         assert_eq!(locked, by_hand!(db));
     }
 
-    [postgres, mysql] fn limit_to_the_hold_takes_no_round_trip_of_its_own(db) {
+    [postgres, mariadb] fn limit_to_the_hold_takes_no_round_trip_of_its_own(db) {
         let lock = RowLock::for_update().timeout(Duration::from_secs(5)).hold_at_most(Duration::from_secs(5));
         let locked = round_trips!(db, |conn: &mut Conn| {
             lock.with(conn, accounts::table.find(1), |conn, account: Locked<Account>| {
@@ -75,7 +75,7 @@ laws! {
         assert_eq!(locked, by_hand!(db));
     }
 
-    [postgres, mysql] fn rollback_takes_no_more_round_trips_than_by_hand(db) {
+    [postgres, mysql, mariadb] fn rollback_takes_no_more_round_trips_than_by_hand(db) {
         let by_hand = round_trips!(db, |conn: &mut Conn| {
             let result = conn.transaction(|conn| {
                 let _: Account = accounts::table.find(1).for_update().first(conn)?;

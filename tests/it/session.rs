@@ -18,7 +18,7 @@ const BRIEF: Duration = Duration::from_millis(20);
 const PATIENT: Duration = Duration::from_secs(3);
 
 laws! {
-    [postgres, mysql, sqlite] fn success_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn success_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             lock!(conn, 1, RowLock::for_update()).unwrap();
             lock!(conn, 1, RowLock::for_update().no_wait()).unwrap();
@@ -29,7 +29,7 @@ laws! {
     }
 
     /// Twin: inside of the call the settings are not what they were.
-    [postgres, mysql] fn twin_settings_are_others_inside_of_the_call(db) {
+    [postgres, mysql, mariadb] fn twin_settings_are_others_inside_of_the_call(db) {
         let conn = &mut db.connect();
         conn.batch_execute(Db::UNUSUAL).unwrap();
         let before = Db::settings(conn);
@@ -56,7 +56,7 @@ laws! {
             .unwrap();
     }
 
-    [postgres, mysql, sqlite] fn error_of_the_closure_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn error_of_the_closure_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             refuse!(conn, RowLock::for_update());
             refuse!(conn, RowLock::for_update().no_wait());
@@ -65,7 +65,7 @@ laws! {
     }
 
     /// On PostgreSQL the transaction is then aborted.
-    [postgres, mysql, sqlite] fn failed_statement_in_the_closure_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn failed_statement_in_the_closure_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             let patient = RowLock::for_update().timeout(PATIENT);
             let failed = patient.with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
@@ -75,7 +75,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn missing_row_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn missing_row_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             for missing in [
                 lock!(conn, 77, RowLock::for_update()),
@@ -86,7 +86,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn timeout_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn timeout_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             while_held!(db, 1, RowLock::for_update(), {
                 let late = lock!(conn, 1, RowLock::for_update().timeout(BRIEF));
@@ -95,7 +95,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn busy_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn busy_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             while_held!(db, 1, RowLock::for_update(), {
                 assert_busy!(lock!(conn, 1, RowLock::for_update().no_wait()));
@@ -104,7 +104,7 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn limit_to_the_hold_leaves_the_session_alone(db) {
+    [postgres, mariadb] fn limit_to_the_hold_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             let limited = RowLock::for_update().hold_at_most(PATIENT);
             lock!(conn, 1, limited).unwrap();
@@ -131,7 +131,7 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn skipped_row_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb] fn skipped_row_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             while_held!(db, 1, RowLock::for_update(), {
                 let skipped = lock!(conn, 1, RowLock::for_update().skip_locked());
@@ -140,14 +140,14 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn panic_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn panic_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             panic_in!(conn, RowLock::for_update());
             panic_in!(conn, RowLock::for_update().timeout(PATIENT));
         });
     }
 
-    [postgres, mysql] fn deadlock_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb] fn deadlock_leaves_the_session_alone(db) {
         thread::scope(|scope| {
             unchanged!(db, |conn| {
                 let mut other = db.connect();
@@ -171,7 +171,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn transaction_ended_by_the_closure_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn transaction_ended_by_the_closure_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             for end in ["COMMIT", "ROLLBACK"] {
                 let patient = RowLock::for_update().timeout(PATIENT);
@@ -183,7 +183,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn statement_that_can_not_be_run_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn statement_that_can_not_be_run_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             let patient = RowLock::for_update().timeout(PATIENT);
             let unknown = patient.with(conn, nowhere::table.find(1), |_, _: Locked<(i32,)>| Ok(()));
@@ -191,7 +191,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn refused_call_leaves_the_session_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn refused_call_leaves_the_session_alone(db) {
         unchanged!(db, |conn| {
             let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
                 let before = Db::settings(conn);
@@ -204,7 +204,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn nested_call_leaves_the_settings_of_the_outer_one_alone(db) {
+    [postgres, mysql, mariadb, sqlite] fn nested_call_leaves_the_settings_of_the_outer_one_alone(db) {
         unchanged!(db, |conn| {
             let patient = RowLock::for_update().timeout(PATIENT);
             patient
@@ -216,7 +216,7 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn nested_timeout_leaves_the_settings_of_the_outer_one_alone(db) {
+    [postgres, mysql, mariadb] fn nested_timeout_leaves_the_settings_of_the_outer_one_alone(db) {
         unchanged!(db, |conn| {
             while_held!(db, 3, RowLock::for_update(), {
                 with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
@@ -245,7 +245,7 @@ laws! {
         });
     }
 
-    [mysql] fn session_without_autocommit_stays_so(db) {
+    [mysql, mariadb] fn session_without_autocommit_stays_so(db) {
         let conn = &mut db.connect();
         conn.batch_execute("SET autocommit = 0").unwrap();
         let before = Db::settings(conn);

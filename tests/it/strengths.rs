@@ -15,7 +15,7 @@ use crate::support::schema::{accounts, Account};
 const SHORT: Duration = Duration::from_millis(500);
 
 laws! {
-    [postgres, mysql] fn for_update_holds_this_row_only(db) {
+    [postgres, mysql, mariadb] fn for_update_holds_this_row_only(db) {
         while_held!(db, 1, RowLock::for_update(), {
             assert_busy!(ask!(db, 1, RowLock::for_update()));
             ask!(db, 2, RowLock::for_update()).unwrap();
@@ -34,13 +34,13 @@ laws! {
         assert_eq!(db.free("accounts"), [1, 2, 3, 4]);
     }
 
-    [postgres, mysql, sqlite] fn plain_reader_is_not_kept_out(db) {
+    [postgres, mysql, mariadb, sqlite] fn plain_reader_is_not_kept_out(db) {
         while_held!(db, 1, RowLock::for_update(), {
             assert_eq!((db.balance(1), db.balance(2)), (1_000, 1_000));
         });
     }
 
-    [postgres, mysql] fn for_update_keeps_out_an_update(db) {
+    [postgres, mysql, mariadb] fn for_update_keeps_out_an_update(db) {
         waits_while_held!(db, 1, RowLock::for_update(), "UPDATE accounts SET balance = 5 WHERE id = 1");
         assert_eq!(db.balance(1), 5, "it ran when the row came free");
     }
@@ -52,7 +52,7 @@ laws! {
     }
 
     /// Twin: without the call, the same probes find nothing held.
-    [postgres, mysql, sqlite] fn twin_plain_transaction_keeps_nobody_out(db) {
+    [postgres, mysql, mariadb, sqlite] fn twin_plain_transaction_keeps_nobody_out(db) {
         db.connect()
             .transaction(|conn| {
                 let _: Account = accounts::table.find(1).first(conn)?;
@@ -63,7 +63,7 @@ laws! {
             .unwrap();
     }
 
-    [postgres, mysql] fn two_sharers_go_together(db) {
+    [postgres, mysql, mariadb] fn two_sharers_go_together(db) {
         while_held!(db, 1, RowLock::for_share(), {
             ask!(db, 1, RowLock::for_share()).unwrap();
             assert_busy!(ask!(db, 1, RowLock::for_update()));
@@ -72,18 +72,18 @@ laws! {
     }
 
     /// Twin: one who holds it for update shares it with nobody.
-    [postgres, mysql] fn twin_holder_for_update_does_not_share(db) {
+    [postgres, mysql, mariadb] fn twin_holder_for_update_does_not_share(db) {
         while_held!(db, 1, RowLock::for_update(), {
             assert_busy!(ask!(db, 1, RowLock::for_share()));
         });
     }
 
-    [postgres, mysql] fn for_share_keeps_out_an_update(db) {
+    [postgres, mysql, mariadb] fn for_share_keeps_out_an_update(db) {
         waits_while_held!(db, 1, RowLock::for_share(), "UPDATE accounts SET balance = 5 WHERE id = 1");
     }
 
     /// PostgreSQL's nowait-2: who shares a row with another can't have it alone.
-    [postgres, mysql] fn sharer_can_not_have_the_row_alone(db) {
+    [postgres, mysql, mariadb] fn sharer_can_not_have_the_row_alone(db) {
         while_held!(db, 1, RowLock::for_share(), {
             let (conn, row) = (&mut db.connect(), accounts::table.find(1));
             let upgraded = RowLock::for_share().with(conn, row, |conn, _: Locked<Account>| {
@@ -95,7 +95,7 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn only_sharer_can_have_the_row_alone(db) {
+    [postgres, mysql, mariadb] fn only_sharer_can_have_the_row_alone(db) {
         RowLock::for_share()
             .with(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
                 with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| {
@@ -230,7 +230,7 @@ laws! {
     }
 
     /// E20, E21.
-    [mysql] fn statement_carries_the_clause_of_mariadb(db) {
+    [mysql, mariadb] fn statement_carries_the_clause_of_mysql_and_mariadb(db) {
         let conn = &mut db.connect();
         assert_clause!(conn, RowLock::for_update(), "FOR UPDATE");
         assert_clause!(conn, RowLock::for_share(), "LOCK IN SHARE MODE");
@@ -250,7 +250,7 @@ laws! {
         assert_clause!(conn, RowLock::for_update().timeout(SHORT), "");
     }
 
-    [postgres, mysql] fn limit_holds_the_slice_only(db) {
+    [postgres, mysql, mariadb] fn limit_holds_the_slice_only(db) {
         let first_two = accounts::table.order(accounts::id).limit(2);
         RowLock::for_update()
             .with_all(&mut db.connect(), first_two, |_, rows: Vec<Locked<Account>>| {

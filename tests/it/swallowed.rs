@@ -80,7 +80,7 @@ laws! {
         assert_eq!(db.balance(2), 1_000);
     }
 
-    [postgres, mysql, sqlite] fn error_inside_a_savepoint_may_be_swallowed(db) {
+    [postgres, mysql, mariadb, sqlite] fn error_inside_a_savepoint_may_be_swallowed(db) {
         let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
             conn.batch_execute(CHANGE_2)?;
             let failed = conn.transaction(|conn| diesel::sql_query(FAIL).execute(conn));
@@ -92,7 +92,7 @@ laws! {
     }
 
     /// The server rolled back the statement only, so `Ok` is the truth.
-    [mysql, sqlite] fn swallowed_error_takes_back_its_own_statement_only(db) {
+    [mysql, mariadb, sqlite] fn swallowed_error_takes_back_its_own_statement_only(db) {
         let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
             conn.batch_execute(CHANGE_2)?;
             let _ = conn.batch_execute(FAIL);
@@ -103,7 +103,7 @@ laws! {
     }
 
     /// E6: a timeout takes back its own statement only, and the rest commits.
-    [mysql] fn swallowed_lock_timeout_takes_back_its_own_statement_only(db) {
+    [mysql, mariadb] fn swallowed_lock_timeout_takes_back_its_own_statement_only(db) {
         let mut other = db.connect();
         other.batch_execute("BEGIN; UPDATE accounts SET balance = 44 WHERE id = 4").unwrap();
         let conn = &mut db.connect();
@@ -120,7 +120,7 @@ laws! {
     }
 
     /// E3: the server ended the transaction; what the closure did after it must not stay.
-    [mysql] fn swallowed_deadlock_is_not_ok_and_nothing_stays(db) {
+    [mysql, mariadb] fn swallowed_deadlock_is_not_ok_and_nothing_stays(db) {
         let conn = &mut db.connect();
         let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
             as_victim!(db, conn, |conn: &mut Conn| diesel::sql_query(CHANGE_3).execute(conn)).unwrap_err();
@@ -137,7 +137,7 @@ laws! {
 
     /// E9: through a batch Diesel does not notice the deadlock, and we only know that the
     /// transaction is gone.
-    [mysql] fn swallowed_deadlock_of_a_batch_is_not_ok_and_nothing_stays(db) {
+    [mysql, mariadb] fn swallowed_deadlock_of_a_batch_is_not_ok_and_nothing_stays(db) {
         let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
             as_victim!(db, conn, |conn: &mut Conn| conn.batch_execute(CHANGE_3)).unwrap_err();
             conn.batch_execute("UPDATE accounts SET balance = 44 WHERE id = 4")?;
@@ -148,7 +148,7 @@ laws! {
     }
 
     /// Not even if the closure then returns an error.
-    [mysql] fn nothing_stays_of_what_runs_between_a_deadlock_and_an_error(db) {
+    [mysql, mariadb] fn nothing_stays_of_what_runs_between_a_deadlock_and_an_error(db) {
         let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
             as_victim!(db, conn, |conn: &mut Conn| diesel::sql_query(CHANGE_3).execute(conn)).unwrap_err();
             diesel::sql_query("UPDATE accounts SET balance = 44 WHERE id = 4").execute(conn)?;
@@ -159,7 +159,7 @@ laws! {
     }
 
     /// Twin: with Diesel the first half is lost, the second commits by itself, and all is `Ok`.
-    [mysql] fn twin_diesel_says_ok_after_a_swallowed_deadlock(db) {
+    [mysql, mariadb] fn twin_diesel_says_ok_after_a_swallowed_deadlock(db) {
         let result = db.connect().transaction(|conn| {
             as_victim!(db, conn, |conn: &mut Conn| diesel::sql_query(CHANGE_3).execute(conn)).unwrap_err();
             diesel::sql_query("UPDATE accounts SET balance = 44 WHERE id = 4").execute(conn)
@@ -169,7 +169,7 @@ laws! {
     }
 
     /// E4.
-    [mysql] fn deadlock_handled_inside_a_nested_transaction_is_not_ok(db) {
+    [mysql, mariadb] fn deadlock_handled_inside_a_nested_transaction_is_not_ok(db) {
         let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
             let inner = conn.transaction(|conn| {
                 as_victim!(db, conn, |conn: &mut Conn| diesel::sql_query(CHANGE_3).execute(conn))
@@ -182,7 +182,7 @@ laws! {
         assert_eq!((db.balance(2), db.balance(4)), (1_000, 1_000));
     }
 
-    [mysql] fn deadlock_handled_inside_a_nested_locked_call_is_not_ok(db) {
+    [mysql, mariadb] fn deadlock_handled_inside_a_nested_locked_call_is_not_ok(db) {
         let conn = &mut db.connect();
         let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
             let inner = as_victim!(db, conn, |conn: &mut Conn| {
@@ -199,7 +199,7 @@ laws! {
     }
 
     /// Django #22291: the outer transaction is Diesel's, so it is Diesel that must not say `Ok`.
-    [mysql] fn outer_transaction_of_diesel_is_not_ok_after_a_nested_deadlock(db) {
+    [mysql, mariadb] fn outer_transaction_of_diesel_is_not_ok_after_a_nested_deadlock(db) {
         let conn = &mut db.connect();
         let result = conn.transaction(|conn| {
             let inner = as_victim!(db, conn, |conn: &mut Conn| {
@@ -216,7 +216,7 @@ laws! {
     }
 
     /// Twin of both.
-    [mysql] fn twin_diesel_says_ok_after_a_nested_deadlock(db) {
+    [mysql, mariadb] fn twin_diesel_says_ok_after_a_nested_deadlock(db) {
         let result = db.connect().transaction(|conn| {
             let inner = conn.transaction(|conn| {
                 as_victim!(db, conn, |conn: &mut Conn| diesel::sql_query(CHANGE_3).execute(conn))
@@ -229,7 +229,7 @@ laws! {
     }
 
     /// E5: MariaDB's 1020 ends the transaction like a deadlock, and Diesel does not notice.
-    [mysql] fn swallowed_record_has_changed_is_not_ok_and_nothing_stays(db) {
+    [mariadb] fn swallowed_record_has_changed_is_not_ok_and_nothing_stays(db) {
         let conn = &mut db.connect();
         conn.batch_execute("SET innodb_snapshot_isolation = ON").unwrap();
         let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
@@ -243,7 +243,7 @@ laws! {
     }
 
     /// Twin.
-    [mysql] fn twin_diesel_says_ok_after_a_swallowed_record_has_changed(db) {
+    [mariadb] fn twin_diesel_says_ok_after_a_swallowed_record_has_changed(db) {
         let conn = &mut db.connect();
         conn.batch_execute("SET innodb_snapshot_isolation = ON").unwrap();
         let result = conn.transaction(|conn| {

@@ -17,7 +17,7 @@ const FOR_EVER: Duration = Duration::from_secs(300);
 
 laws! {
     /// E7: MariaDB answers `NOWAIT` with the text of a timeout.
-    [postgres, mysql, sqlite] fn no_wait_is_busy_at_once_while_the_row_is_held(db) {
+    [postgres, mysql, mariadb, sqlite] fn no_wait_is_busy_at_once_while_the_row_is_held(db) {
         while_held!(db, 1, RowLock::for_update(), {
             let begun = Instant::now();
             assert_busy!(ask!(db, 1, RowLock::for_update()));
@@ -27,7 +27,7 @@ laws! {
     }
 
     /// Twin: the plain call waits.
-    [postgres, mysql, sqlite] fn twin_plain_call_waits_until_the_row_is_free(db) {
+    [postgres, mysql, mariadb, sqlite] fn twin_plain_call_waits_until_the_row_is_free(db) {
         thread::scope(|scope| {
             let second = while_held!(db, 1, RowLock::for_update(), {
                 let second = scope.spawn(|| lock!(&mut db.connect(), 1, RowLock::for_update()));
@@ -40,7 +40,7 @@ laws! {
     }
 
     /// Hibernate's LockExceptionTests: one error over all entry points.
-    [postgres, mysql, sqlite] fn no_wait_is_busy_by_every_entry_point(db) {
+    [postgres, mysql, mariadb, sqlite] fn no_wait_is_busy_by_every_entry_point(db) {
         while_held!(db, 1, RowLock::for_update(), {
             let conn = &mut db.connect();
             let impatient = RowLock::for_update().no_wait();
@@ -52,7 +52,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn busy_leaves_a_usable_connection_without_a_transaction(db) {
+    [postgres, mysql, mariadb, sqlite] fn busy_leaves_a_usable_connection_without_a_transaction(db) {
         let conn = &mut db.connect();
         while_held!(db, 1, RowLock::for_update(), {
             assert_busy!(lock!(conn, 1, RowLock::for_update().no_wait()));
@@ -63,7 +63,7 @@ laws! {
     }
 
     /// PostgreSQL's nowait and nowait-3: also behind others who wait.
-    [postgres, mysql, sqlite] fn no_wait_is_busy_behind_a_waiter(db) {
+    [postgres, mysql, mariadb, sqlite] fn no_wait_is_busy_behind_a_waiter(db) {
         thread::scope(|scope| {
             let waiter = while_held!(db, 1, RowLock::for_update(), {
                 let waiter = scope.spawn(|| lock!(&mut db.connect(), 1, RowLock::for_update()));
@@ -75,7 +75,7 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn row_that_is_held_is_skipped(db) {
+    [postgres, mysql, mariadb] fn row_that_is_held_is_skipped(db) {
         while_held!(db, 2, RowLock::for_update(), {
             let ids = claim!(db, accounts::table.order(accounts::id), |_| ());
             assert_eq!(ids, [1, 3, 4]);
@@ -83,7 +83,7 @@ laws! {
     }
 
     /// Twin: the same query without the option waits.
-    [postgres, mysql] fn twin_row_that_is_held_is_waited_for(db) {
+    [postgres, mysql, mariadb] fn twin_row_that_is_held_is_waited_for(db) {
         thread::scope(|scope| {
             let all = while_held!(db, 2, RowLock::for_update(), {
                 let all = scope.spawn(|| {
@@ -99,7 +99,7 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn single_row_that_is_skipped_is_not_found(db) {
+    [postgres, mysql, mariadb] fn single_row_that_is_skipped_is_not_found(db) {
         while_held!(db, 1, RowLock::for_update(), {
             let skipped = lock!(&mut db.connect(), 1, RowLock::for_update().skip_locked());
             assert!(matches!(skipped, Err(LockError::NotFound { key: None })), "{skipped:?}");
@@ -114,7 +114,7 @@ laws! {
     }
 
     /// PostgreSQL's skip-locked, Hibernate's SkipLockedTests.
-    [postgres, mysql] fn workers_claim_different_rows(db) {
+    [postgres, mysql, mariadb] fn workers_claim_different_rows(db) {
         let two = accounts::table.order(accounts::id).limit(2);
         let first = claim!(db, two, |_| {
             let second = claim!(db, two, |_| {
@@ -126,7 +126,7 @@ laws! {
     }
 
     /// PostgreSQL's skip-locked-3: who waits in the queue does not bring the row back.
-    [postgres, mysql] fn row_with_a_waiter_is_skipped(db) {
+    [postgres, mysql, mariadb] fn row_with_a_waiter_is_skipped(db) {
         thread::scope(|scope| {
             let waiter = while_held!(db, 1, RowLock::for_update(), {
                 let waiter = scope.spawn(|| lock!(&mut db.connect(), 1, RowLock::for_update()));
@@ -138,7 +138,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn timeout_ends_the_wait(db) {
+    [postgres, mysql, mariadb, sqlite] fn timeout_ends_the_wait(db) {
         let conn = &mut db.connect();
         while_held!(db, 1, RowLock::for_update(), {
             let begun = Instant::now();
@@ -152,7 +152,7 @@ laws! {
         lock!(conn, 1, RowLock::for_update().timeout(Duration::from_millis(50))).unwrap();
     }
 
-    [postgres, mysql, sqlite] fn timeout_is_one_error_by_every_entry_point(db) {
+    [postgres, mysql, mariadb, sqlite] fn timeout_is_one_error_by_every_entry_point(db) {
         while_held!(db, 1, RowLock::for_update(), {
             let conn = &mut db.connect();
             let brief = RowLock::for_update().timeout(Duration::from_millis(20));
@@ -163,7 +163,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn row_that_comes_free_in_time_is_locked(db) {
+    [postgres, mysql, mariadb, sqlite] fn row_that_comes_free_in_time_is_locked(db) {
         thread::scope(|scope| {
             let (conn, row) = (&mut db.connect(), accounts::table.find(1));
             let second = with_row_lock(conn, row, |conn, mut first: Locked<Account>| {
@@ -194,7 +194,7 @@ laws! {
         });
     }
 
-    [mysql, sqlite] fn shortest_timeout_is_still_a_timeout(db) {
+    [mysql, mariadb, sqlite] fn shortest_timeout_is_still_a_timeout(db) {
         while_held!(db, 1, RowLock::for_update(), {
             let shortest = RowLock::for_update().timeout(Duration::from_nanos(1));
             let result = lock!(&mut db.connect(), 1, shortest);
@@ -202,7 +202,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn timeout_of_zero_is_busy(db) {
+    [postgres, mysql, mariadb, sqlite] fn timeout_of_zero_is_busy(db) {
         let zero = RowLock::for_update().timeout(Duration::ZERO);
         while_held!(db, 1, RowLock::for_update(), {
             assert_busy!(lock!(&mut db.connect(), 1, zero));
@@ -210,7 +210,7 @@ laws! {
         lock!(&mut db.connect(), 1, zero).expect("the row is free");
     }
 
-    [postgres, mysql, sqlite] fn longest_timeout_waits(db) {
+    [postgres, mysql, mariadb, sqlite] fn longest_timeout_waits(db) {
         let longest = RowLock::for_update().timeout(Duration::MAX);
         lock!(&mut db.connect(), 1, longest).expect("the row is free");
         thread::scope(|scope| {
@@ -224,7 +224,7 @@ laws! {
     }
 
     /// The time of the request counts, whatever the session says.
-    [postgres, mysql, sqlite] fn timeout_is_shorter_than_that_of_the_session(db) {
+    [postgres, mysql, mariadb, sqlite] fn timeout_is_shorter_than_that_of_the_session(db) {
         let conn = &mut db.connect();
         conn.batch_execute(&Db::session_timeout(FOR_EVER)).unwrap();
         while_held!(db, 1, RowLock::for_update(), {
@@ -233,7 +233,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn plain_call_waits_as_long_as_the_session_says(db) {
+    [postgres, mysql, mariadb, sqlite] fn plain_call_waits_as_long_as_the_session_says(db) {
         let conn = &mut db.connect();
         conn.batch_execute(&Db::session_timeout(Duration::from_millis(20))).unwrap();
         while_held!(db, 1, RowLock::for_update(), {

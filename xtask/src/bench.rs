@@ -114,7 +114,7 @@ pub(crate) fn run(quick: bool, with_peers: bool, arguments: &[String]) -> Result
 
 impl Plan {
     fn parts(&self, servers: &Servers, peers: &[String]) -> Vec<Part> {
-        let (postgres, mysql) = (&*servers.postgres.url, &*servers.mysql.url);
+        let (postgres, mysql) = (&*servers.postgres.url, &*servers.mariadb.url);
         let of = |name: &str, url: &str, arguments: &[&str], peers: &[String]| -> Vec<Part> {
             let part = |(number, arguments): (usize, &&str)| {
                 let words = self.timing.split(' ').chain(arguments.split(' '));
@@ -172,7 +172,7 @@ fn own(servers: &Servers, arguments: &[String]) -> Result<Step> {
 }
 
 fn everywhere(servers: &Servers, command: &mut Command) {
-    for url in [&servers.postgres.url, &servers.mysql.url, "sqlite"] {
+    for url in [&servers.postgres.url, &servers.mariadb.url, "sqlite"] {
         command.args(["--database-url", url]);
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-/// The database that a test runs on, which is the last part of its name.
+/// The server that a test runs on, which is the last part of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Backend {
     Postgres,
     Mysql,
+    Mariadb,
     Sqlite,
     /// A test without a database: a unit test, a doc test, one of what does not compile.
     None,
@@ -20,6 +21,7 @@ impl Backend {
         match path.rsplit("::").next() {
             Some("postgres") => Self::Postgres,
             Some("mysql") => Self::Mysql,
+            Some("mariadb") => Self::Mariadb,
             Some("sqlite") => Self::Sqlite,
             _ => Self::None,
         }
@@ -121,9 +123,10 @@ mod tests {
     #[test]
     fn outcomes_are_counted_by_backend() {
         let counter = count(
-            "running 5 tests\n\
+            "running 6 tests\n\
              test waiting::two_wait::postgres ... ok\n\
              test waiting::two_wait::mysql ... FAILED\n\
+             test waiting::two_wait::mariadb ... ok\n\
              test waiting::two_wait::sqlite - should panic ... ok\n\
              test sql::postgres::quoting ... ok\n\
              test later ... ignored, not yet\n\
@@ -135,7 +138,7 @@ mod tests {
              \n\
              failures:\n    waiting::two_wait::mysql\n\
              \n\
-             test result: FAILED. 3 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out\n\
+             test result: FAILED. 4 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out\n\
              running 1 test\n\
              test src/lib.rs - lock (line 12) - compile ... ok\n\
              \n\
@@ -143,6 +146,7 @@ mod tests {
         );
         assert_eq!(counter.tallies[&Backend::Postgres], tally(1, 0));
         assert_eq!(counter.tallies[&Backend::Mysql], tally(0, 1));
+        assert_eq!(counter.tallies[&Backend::Mariadb], tally(1, 0));
         assert_eq!(counter.tallies[&Backend::Sqlite], tally(1, 0));
         assert_eq!(counter.tallies[&Backend::None], tally(2, 1));
         assert_eq!(

@@ -36,7 +36,7 @@ struct Cli {
 enum Command {
     /// Run every test, on a PostgreSQL and a MariaDB started for this run
     ///
-    /// With PG_URL or MYSQL_URL set, that server is used instead.
+    /// With PG_URL or MARIADB_URL set, that server is used instead. MYSQL_URL must be set.
     Test {
         /// Run the PostgreSQL tests alone, on each of these major versions, such as 15,16,17,18
         ///
@@ -54,7 +54,7 @@ enum Command {
         #[arg(long, value_name = "VERSION")]
         postgres: Option<u32>,
 
-        /// Run with PG_URL and MYSQL_URL set; the servers end with it
+        /// Run with PG_URL, MYSQL_URL and MARIADB_URL set; the servers end with it
         #[arg(last = true)]
         command: Vec<String>,
     },

@@ -1,5 +1,6 @@
 //! The servers of a run: started for it, or given by the environment.
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
@@ -7,7 +8,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 use std::{env, panic};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use servers::{mariadb, postgres, MariaDb, Place, Postgres};
 
 use crate::interrupt::{self, Foreground};
@@ -15,6 +16,7 @@ use crate::releases::Release;
 
 const POSTGRES: &str = "PG_URL";
 const MYSQL: &str = "MYSQL_URL";
+const MARIADB: &str = "MARIADB_URL";
 
 const SETTINGS: [&str; 1] = ["max_connections=200"];
 
@@ -44,7 +46,9 @@ pub(crate) const FOR_FAULTS: [&str; 6] = [
 /// Servers that run; what was started here ends when this is dropped.
 pub(crate) struct Servers {
     pub(crate) postgres: Server<Postgres>,
-    pub(crate) mysql: Server<MariaDb>,
+    /// Always one that the caller has chosen.
+    pub(crate) mysql: Server<Infallible>,
+    pub(crate) mariadb: Server<MariaDb>,
     /// For those that a command starts itself.
     place: Place,
 }
@@ -64,13 +68,15 @@ impl Servers {
     /// server of that one in any case.
     pub(crate) fn start(version: Option<u32>) -> Result<Self> {
         thread::scope(|scope| {
-            let mysql = scope.spawn(mysql);
+            let mysql = mysql()?;
+            let mariadb = scope.spawn(mariadb);
             let postgres = match version {
                 Some(version) => Server::of_version(version),
                 None => postgres(),
             };
             Ok(Self {
-                mysql: joined(mysql)?,
+                mysql,
+                mariadb: joined(mariadb)?,
                 postgres: postgres?,
                 place: Place::new()?,
             })
@@ -80,7 +86,10 @@ impl Servers {
     /// Tells a command of the servers.
     pub(crate) fn offer<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         self.postgres.offer(command);
-        self.place.offer(command).env(MYSQL, &self.mysql.url)
+        self.place.offer(command);
+        command
+            .env(MYSQL, &self.mysql.url)
+            .env(MARIADB, &self.mariadb.url)
     }
 }
 
@@ -134,8 +143,18 @@ fn postgres() -> Result<Server<Postgres>> {
     })
 }
 
-fn mysql() -> Result<Server<MariaDb>> {
-    let (url, started) = match given(MYSQL) {
+fn mysql() -> Result<Server<Infallible>> {
+    let url = given(MYSQL).with_context(|| format!("{MYSQL} names no MySQL server"))?;
+    Ok(Server {
+        name: mariadb::version(&url)?,
+        url,
+        started: None,
+        release: None,
+    })
+}
+
+fn mariadb() -> Result<Server<MariaDb>> {
+    let (url, started) = match given(MARIADB) {
         Some(url) => (url, None),
         None => {
             let server = MariaDb::new(&[])?;
@@ -170,6 +189,7 @@ pub(crate) fn hold(version: Option<u32>, command: &[String]) -> Result<ExitCode>
     }
     servers.postgres.announce(POSTGRES);
     servers.mysql.announce(MYSQL);
+    servers.mariadb.announce(MARIADB);
     // A job in the background that reads from a terminal is stopped, and no signal would reach it.
     let input = (!io::stdin().is_terminal())
         .then(|| thread::spawn(|| io::copy(&mut io::stdin(), &mut io::sink())));

@@ -29,6 +29,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
     let rows = [
         (Backend::Postgres, servers.postgres.name.as_str()),
         (Backend::Mysql, servers.mysql.name.as_str()),
+        (Backend::Mariadb, servers.mariadb.name.as_str()),
         (Backend::Sqlite, "SQLite (embedded)"),
         (Backend::None, "no database"),
     ]

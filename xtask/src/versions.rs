@@ -14,7 +14,14 @@ use crate::step::{self, cargo, Step};
 const TESTS: [&str; 5] = ["test", "--all-features", "--lib", "--test", "it"];
 
 /// On other databases they tell nothing about PostgreSQL.
-const OTHERS: [&str; 4] = ["--skip", "::mysql", "--skip", "::sqlite"];
+const OTHERS: [&str; 6] = [
+    "--skip",
+    "::mysql",
+    "--skip",
+    "::mariadb",
+    "--skip",
+    "::sqlite",
+];
 
 /// What needs the server's translations, which not every build has.
 const LANGUAGES: &str = "languages::each_error_of_postgresql";

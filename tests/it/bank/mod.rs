@@ -12,10 +12,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use self::program::{program, run, sqlite, stderr, stdout, word, Bank};
-#[cfg(feature = "mysql")]
-use self::server::mysql;
 #[cfg(feature = "postgres")]
 use self::server::postgres;
+#[cfg(feature = "mysql")]
+use self::server::{mariadb, mysql};
 use crate::support::wait_until;
 
 /// Checks laws on an empty database of every backend.
@@ -32,6 +32,12 @@ macro_rules! on_every_backend {
             #[cfg(feature = "mysql")]
             fn mysql() {
                 super::$law(&super::mysql());
+            }
+
+            #[test]
+            #[cfg(feature = "mysql")]
+            fn mariadb() {
+                super::$law(&super::mariadb());
             }
 
             #[test]
@@ -172,6 +178,12 @@ mod who_waits_is_printed {
     #[cfg(feature = "mysql")]
     fn mysql() {
         check::<diesel::MysqlConnection>(&super::mysql());
+    }
+
+    #[test]
+    #[cfg(feature = "mysql")]
+    fn mariadb() {
+        check::<diesel::MysqlConnection>(&super::mariadb());
     }
 
     fn check<C>(bank: &Bank)

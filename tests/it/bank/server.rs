@@ -18,6 +18,11 @@ pub(super) fn mysql() -> Bank {
     create::<diesel::MysqlConnection>("MYSQL_URL", "", "")
 }
 
+#[cfg(feature = "mysql")]
+pub(super) fn mariadb() -> Bank {
+    create::<diesel::MysqlConnection>("MARIADB_URL", "", "")
+}
+
 struct Database {
     drop: Box<dyn Fn() + Send + Sync>,
 }

@@ -15,7 +15,7 @@ use crate::support::schema::accounts;
 use crate::support::wait_until;
 
 laws! {
-    [postgres, mysql] fn cancel_changes_nothing_for_an_idle_blocker(db) {
+    [postgres, mysql, mariadb] fn cancel_changes_nothing_for_an_idle_blocker(db) {
         thread::scope(|scope| {
             let (holder, watcher) = (&mut db.connect(), &mut db.connect());
             hold(holder, 1);
@@ -50,7 +50,7 @@ laws! {
     }
 
     /// Twin: there a transaction outlives its statement.
-    [mysql] fn cancel_of_a_running_blocker_leaves_it_the_row(db) {
+    [mysql, mariadb] fn cancel_of_a_running_blocker_leaves_it_the_row(db) {
         thread::scope(|scope| {
             let (mut holder, watcher) = (db.connect(), &mut db.connect());
             hold(&mut holder, 1);
@@ -67,7 +67,7 @@ laws! {
         assert_eq!(db.balance(1), 1001);
     }
 
-    [postgres, mysql] fn terminate_frees_the_row(db) {
+    [postgres, mysql, mariadb] fn terminate_frees_the_row(db) {
         thread::scope(|scope| {
             let (holder, watcher) = (&mut db.connect(), &mut db.connect());
             hold(holder, 1);
@@ -80,7 +80,7 @@ laws! {
         assert_eq!(db.balance(1), 1000, "and what it did is rolled back");
     }
 
-    [postgres, mysql] fn cancelled_waiter_is_told_so(db) {
+    [postgres, mysql, mariadb] fn cancelled_waiter_is_told_so(db) {
         thread::scope(|scope| {
             let (holder, watcher) = (&mut db.connect(), &mut db.connect());
             hold(holder, 1);
@@ -92,7 +92,7 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn session_that_is_not_there_is_no_error(db) {
+    [postgres, mysql, mariadb] fn session_that_is_not_there_is_no_error(db) {
         let watcher = &mut db.connect();
         let gone = SessionId::of(&mut db.connect()).unwrap();
         wait_until("the server has noticed", Duration::from_millis(5), || {
@@ -103,7 +103,7 @@ laws! {
         assert!(!cancel(watcher, SessionId::new(i64::MAX)).unwrap());
     }
 
-    [postgres, mysql] fn session_of_somebody_else_is_denied(db) {
+    [postgres, mysql, mariadb] fn session_of_somebody_else_is_denied(db) {
         let holder = &mut db.connect();
         let session = SessionId::of(holder).unwrap();
         let stranger = &mut db.connect_as_stranger();

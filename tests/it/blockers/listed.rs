@@ -14,7 +14,7 @@ use crate::support::laws;
 use crate::support::schema::accounts;
 
 laws! {
-    [postgres, mysql] fn list_says_who_waits_for_whom_on_which_table(db) {
+    [postgres, mysql, mariadb] fn list_says_who_waits_for_whom_on_which_table(db) {
         thread::scope(|scope| {
             let (holder, watcher) = (&mut db.connect(), &mut db.connect());
             hold(holder, 1);
@@ -46,7 +46,7 @@ laws! {
     }
 
     /// MariaDB forgets the last statement of who is idle, and knows no names.
-    [mysql] fn list_says_what_it_knows_of_both(db) {
+    [mysql, mariadb] fn list_says_what_it_knows_of_both(db) {
         thread::scope(|scope| {
             let (holder, watcher) = (&mut db.connect(), &mut db.connect());
             hold(holder, 1);
@@ -60,7 +60,7 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn blocker_in_a_statement_is_shown_with_it(db) {
+    [postgres, mysql, mariadb] fn blocker_in_a_statement_is_shown_with_it(db) {
         thread::scope(|scope| {
             let (first, watcher) = (&mut db.connect(), &mut db.connect());
             let mut second = db.connect();
@@ -80,7 +80,7 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn wait_grows_longer(db) {
+    [postgres, mysql, mariadb] fn wait_grows_longer(db) {
         thread::scope(|scope| {
             let (holder, watcher) = (&mut db.connect(), &mut db.connect());
             hold(holder, 1);
@@ -96,7 +96,7 @@ laws! {
     }
 
     /// The list can't say which of two it is that the third waits for but by the chain.
-    [postgres, mysql] fn root_of_a_chain_is_who_waits_for_nobody(db) {
+    [postgres, mysql, mariadb] fn root_of_a_chain_is_who_waits_for_nobody(db) {
         thread::scope(|scope| {
             let (a, watcher) = (&mut db.connect(), &mut db.connect());
             let mut b = db.connect();
@@ -119,7 +119,7 @@ laws! {
     }
 
     /// Of a line for one row PostgreSQL tells whom each stands behind.
-    [postgres, mysql] fn root_of_a_line_for_one_row_is_who_has_it(db) {
+    [postgres, mysql, mariadb] fn root_of_a_line_for_one_row_is_who_has_it(db) {
         thread::scope(|scope| {
             let (holder, watcher) = (&mut db.connect(), &mut db.connect());
             hold(holder, 1);
@@ -135,7 +135,7 @@ laws! {
         });
     }
 
-    [mysql] fn prepared_transaction_is_nobodys_session(db) {
+    [mysql, mariadb] fn prepared_transaction_is_nobodys_session(db) {
         thread::scope(|scope| {
             let watcher = &mut db.connect();
             let prepare = |conn: &mut Conn| {

@@ -35,7 +35,7 @@ fn named(error: LockError) -> Option<Session> {
 }
 
 laws! {
-    [postgres, mysql] fn timeout_names_its_blocker(db) {
+    [postgres, mysql, mariadb] fn timeout_names_its_blocker(db) {
         let (holder, conn, second) = (&mut db.connect(), &mut db.connect(), &mut db.connect());
         hold(holder, 1);
         let session = SessionId::of(conn).unwrap();
@@ -68,7 +68,7 @@ laws! {
         assert_eq!(text, expected);
     }
 
-    [mysql] fn blocker_is_named_with_its_query(db) {
+    [mysql, mariadb] fn blocker_is_named_with_its_query(db) {
         thread::scope(|scope| {
             let (conn, second) = (&mut db.connect(), &mut db.connect());
             let mut holder = db.connect();
@@ -85,7 +85,7 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn timeout_names_its_blocker_by_every_entry_point(db) {
+    [postgres, mysql, mariadb] fn timeout_names_its_blocker_by_every_entry_point(db) {
         let (holder, conn, second) = (&mut db.connect(), &mut db.connect(), &mut db.connect());
         hold(holder, 2);
         let (session, id) = (SessionId::of(conn).unwrap(), SessionId::of(holder).unwrap());
@@ -101,7 +101,7 @@ laws! {
     }
 
     /// Who waits before us is not to blame.
-    [postgres, mysql] fn blocker_is_who_has_the_row_and_not_who_waits_for_it_too(db) {
+    [postgres, mysql, mariadb] fn blocker_is_who_has_the_row_and_not_who_waits_for_it_too(db) {
         thread::scope(|scope| {
             let (holder, conn, second) = (&mut db.connect(), &mut db.connect(), &mut db.connect());
             hold(holder, 1);
@@ -116,14 +116,14 @@ laws! {
         });
     }
 
-    [postgres, mysql] fn timeout_without_a_second_connection_names_nobody(db) {
+    [postgres, mysql, mariadb] fn timeout_without_a_second_connection_names_nobody(db) {
         let (holder, conn) = (&mut db.connect(), &mut db.connect());
         hold(holder, 1);
         let lock = RowLock::for_update().timeout(Duration::from_millis(50));
         assert_eq!(blocker!(conn, lock), None);
     }
 
-    [postgres, mysql] fn timeout_is_still_the_error_where_the_second_connection_is_broken(db) {
+    [postgres, mysql, mariadb] fn timeout_is_still_the_error_where_the_second_connection_is_broken(db) {
         let (holder, conn, second) = (&mut db.connect(), &mut db.connect(), &mut db.connect());
         hold(holder, 1);
         let session = SessionId::of(conn).unwrap();
@@ -135,7 +135,7 @@ laws! {
         assert_eq!(db.balance(2), 5, "the connection is usable and in no transaction");
     }
 
-    [postgres, mysql] fn row_that_comes_free_in_time_is_locked_as_ever(db) {
+    [postgres, mysql, mariadb] fn row_that_comes_free_in_time_is_locked_as_ever(db) {
         thread::scope(|scope| {
             let (holder, watcher) = (&mut db.connect(), &mut db.connect());
             hold(holder, 1);
@@ -155,7 +155,7 @@ laws! {
     }
 
     /// Neither where the row is free nor where it is not.
-    [postgres, mysql] fn naming_takes_no_round_trips_of_the_first_connection(db) {
+    [postgres, mysql, mariadb] fn naming_takes_no_round_trips_of_the_first_connection(db) {
         let wire = Wire::to(&db.server());
         let conn = &mut Conn::establish(&db.url_at(&wire.address.to_string())).unwrap();
         let (holder, second) = (&mut db.connect(), &mut db.connect());

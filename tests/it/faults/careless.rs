@@ -40,7 +40,7 @@ mod killed_server_loses_what_it_had_not_written {
     }
 
     #[test]
-    fn mysql() {
+    fn mariadb() {
         let _turn = turn();
         let mut server = MariaDb::new(&[]).unwrap();
         let bank = Bank::<MysqlConnection>::at(&server.url());

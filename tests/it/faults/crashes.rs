@@ -39,7 +39,7 @@ mod killed_server_loses_nothing_that_it_acknowledged {
     }
 
     #[test]
-    fn mysql() {
+    fn mariadb() {
         let _turn = turn();
         let mut server = MariaDb::new(&[]).unwrap();
         let day = Bank::<MysqlConnection>::at(&server.url()).day(|progress| {
@@ -115,7 +115,7 @@ mod server_without_a_connection_to_spare_is_told_right {
     }
 
     #[test]
-    fn mysql() {
+    fn mariadb() {
         let _turn = turn();
         let server = MariaDb::new(&["--max-connections=8"]).unwrap();
         crowd::<MysqlConnection>(&server.url(), || {
@@ -168,7 +168,7 @@ mod server_that_takes_no_writes_says_so {
     }
 
     #[test]
-    fn mysql() {
+    fn mariadb() {
         let server = MariaDb::new(&[]).unwrap();
         let conn = &mut MysqlConnection::open(&server.url()).unwrap();
         conn.found(2).unwrap();

@@ -206,7 +206,8 @@ teller! {
 teller! {
     MysqlConnection,
     setup: "DO 1",
-    server: "SELECT concat('MariaDB ', substring_index(version(), '-', 1))"
+    server: "SELECT concat(if(version() LIKE '%MariaDB%', 'MariaDB ', 'MySQL '), \
+             substring_index(version(), '-', 1))"
 }
 teller! {
     SqliteConnection,

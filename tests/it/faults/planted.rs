@@ -58,13 +58,13 @@ macro_rules! day_of_doubt {
 
 laws! {
     /// What the twins below are measured by: with nothing planted the oracle is content.
-    [postgres, mysql, sqlite] fn nothing_planted_is_nothing_found(db) {
+    [postgres, mysql, mariadb, sqlite] fn nothing_planted_is_nothing_found(db) {
         let _turn = turn();
         let day = Bank::<Conn>::at(&db.url()).day(a_while);
         assert_named(&day, &[], &[]);
     }
 
-    [postgres, mysql, sqlite] fn lock_left_out_breaks_chains_and_money(db) {
+    [postgres, mysql, mariadb, sqlite] fn lock_left_out_breaks_chains_and_money(db) {
         let _turn = turn();
         let mut bank = Bank::<Conn>::at(&db.url());
         bank.call = |conn, ids, _, _, work| {
@@ -97,7 +97,7 @@ laws! {
         assert_named(&bank.day(a_while), &[Kind::FalseOk], &[]);
     }
 
-    [postgres, mysql] fn locking_in_the_order_asked_is_a_deadlock(db) {
+    [postgres, mysql, mariadb] fn locking_in_the_order_asked_is_a_deadlock(db) {
         let _turn = turn();
         let mut bank = Bank::<Conn>::at(&db.url());
         bank.call = |conn, [one, other], _, _, work| {
@@ -114,18 +114,18 @@ laws! {
         assert_named(&day, &[Kind::Deadlock], &[]);
     }
 
-    [postgres, mysql] fn trying_again_what_is_in_doubt_does_it_twice(db) {
+    [postgres, mysql, mariadb] fn trying_again_what_is_in_doubt_does_it_twice(db) {
         let _turn = turn();
         assert_named(&day_of_doubt!(db, InDoubt::TriesAgain), &[Kind::NotOnce], &[]);
     }
 
-    [postgres, mysql] fn calling_refused_what_is_in_doubt_is_a_lie(db) {
+    [postgres, mysql, mariadb] fn calling_refused_what_is_in_doubt_is_a_lie(db) {
         let _turn = turn();
         assert_named(&day_of_doubt!(db, InDoubt::CallsItRefused), &[Kind::NotRefused], &[]);
     }
 
     /// The cure of the two above.
-    [postgres, mysql] fn resolving_what_is_in_doubt_is_right(db) {
+    [postgres, mysql, mariadb] fn resolving_what_is_in_doubt_is_right(db) {
         let _turn = turn();
         let day = day_of_doubt!(db, InDoubt::Resolves);
         assert!(day.in_doubt() > 0);
@@ -186,7 +186,7 @@ mod lock_left_out_loses_money_between_nodes {
     use super::*;
 
     #[test]
-    fn mysql() {
+    fn mariadb() {
         let _turn = turn();
         let cluster = Galera::new(2).unwrap();
         let mut bank = Bank::<MysqlConnection>::at(&cluster.nodes[0].url());

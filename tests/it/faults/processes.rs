@@ -21,11 +21,11 @@ const SEED: &str = "PART_SEED";
 const NUMBER: &str = "PART_NUMBER";
 
 parts! {
-    [postgres, mysql, sqlite] fn teller(url) {
+    [postgres, mysql, mariadb, sqlite] fn teller(url) {
         work(&Bank::<Conn>::in_process(&url, child::told(SEED)), child::told(NUMBER));
     }
 
-    [postgres, mysql, sqlite] fn holder(url) {
+    [postgres, mysql, mariadb, sqlite] fn holder(url) {
         hold(&Bank::<Conn>::in_process(&url, child::told(SEED)));
     }
 }
@@ -123,7 +123,7 @@ macro_rules! is_free {
 }
 
 laws! {
-    [postgres, mysql] fn killed_processes_lose_nothing_that_they_were_told(db) {
+    [postgres, mysql, mariadb] fn killed_processes_lose_nothing_that_they_were_told(db) {
         let _turn = turn();
         let day = killings!(db);
         day.assert_right("client processes killed");
@@ -138,7 +138,7 @@ laws! {
         day.assert_right("client processes killed");
     }
 
-    [postgres, mysql, sqlite] fn row_of_a_killed_holder_is_free_within_a_second(db) {
+    [postgres, mysql, mariadb, sqlite] fn row_of_a_killed_holder_is_free_within_a_second(db) {
         let bank = Bank::<Conn>::at(&db.url());
         let holder = db.play("faults::processes::holder", &[(SEED, bank.seed.to_string())]);
         assert_eq!(holder.hear(), "holds");

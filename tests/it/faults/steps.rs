@@ -36,7 +36,7 @@ fn order(op: i64) -> Order {
 }
 
 laws! {
-    [postgres, mysql] fn cut_at_any_step_is_told_right(db) {
+    [postgres, mysql, mariadb] fn cut_at_any_step_is_told_right(db) {
         let _turn = turn();
         let mut bank = Bank::<Conn>::at(&db.url());
         let mut deeds = Vec::new();

@@ -9,7 +9,7 @@ use crate::support::laws;
 use crate::support::wire::{Rule, Wire};
 
 laws! {
-    [postgres, mysql] fn cuts_at_random_are_told_right(db) {
+    [postgres, mysql, mariadb] fn cuts_at_random_are_told_right(db) {
         let _turn = turn();
         let wire = Wire::to(&db.server());
         let mut bank = Bank::<Conn>::at(&db.url());
@@ -23,7 +23,7 @@ laws! {
     }
 
     /// The tellers' sessions, and those that resolve.
-    [postgres, mysql] fn sessions_ended_by_the_server_are_told_right(db) {
+    [postgres, mysql, mariadb] fn sessions_ended_by_the_server_are_told_right(db) {
         let _turn = turn();
         let day = Bank::<Conn>::at(&db.url()).day(|_| {
             let mut ended = 0;

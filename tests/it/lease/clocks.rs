@@ -99,11 +99,11 @@ macro_rules! servers {
 #[cfg(feature = "postgres")]
 servers! { postgres, PgConnection, servers::Postgres::with_clock(&[]).unwrap(); }
 #[cfg(feature = "mysql")]
-servers! { mysql, MysqlConnection, servers::MariaDb::with_clock(&[]).unwrap(); }
+servers! { mariadb, MysqlConnection, servers::MariaDb::with_clock(&[]).unwrap(); }
 
 laws! {
     /// A client whose clock is a day ahead neither takes a lease that is held, nor keeps one for a day.
-    [postgres, mysql] fn clock_of_a_client_does_not_count(db) {
+    [postgres, mysql, mariadb] fn clock_of_a_client_does_not_count(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ laws! {
 }
 
 parts! {
-    [postgres, mysql] fn client_a_day_ahead(url) {
+    [postgres, mysql, mariadb] fn client_a_day_ahead(url) {
         let conn = &mut Conn::establish(&url).unwrap();
         let holder = books().holder(conn).unwrap().unwrap();
         if holder.expires < SystemTime::now() && !holder.expired {
@@ -140,7 +140,7 @@ parts! {
 
 laws! {
     /// SQLite's clock is that of this process. To it, leases that move back are a clock that moves ahead.
-    [postgres, mysql, sqlite] fn leases_that_move_in_time_do_no_harm(db) {
+    [postgres, mysql, mariadb, sqlite] fn leases_that_move_in_time_do_no_harm(db) {
         let conn = &mut set_up!(db);
         let ahead_by = std::cell::Cell::new(0);
         assert_jumps_do_no_harm!(conn, |conn: &mut Conn, ahead: i64| {

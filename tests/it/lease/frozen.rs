@@ -60,14 +60,14 @@ macro_rules! writes_of_the_late {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn write_of_a_holder_that_thaws_late_is_refused_in_every_round(db) {
+    [postgres, mysql, mariadb, sqlite] fn write_of_a_holder_that_thaws_late_is_refused_in_every_round(db) {
         let writes = writes_of_the_late!(db, "lease::frozen::guarded_sleeper");
         assert!(writes.iter().all(|write| write.contains("StaleToken")), "{writes:?}");
         assert_eq!(db.balance(1), 1_000 + ROUNDS * 100);
     }
 
     /// Twin: without the token every write comes through, over what the other has written.
-    [postgres, mysql, sqlite] fn twin_sleeper_without_the_token_loses_the_updates_of_others(db) {
+    [postgres, mysql, mariadb, sqlite] fn twin_sleeper_without_the_token_loses_the_updates_of_others(db) {
         let writes = writes_of_the_late!(db, "lease::frozen::unguarded_sleeper");
         assert!(writes.iter().all(|write| write.contains("Ok")), "{writes:?}");
         assert_eq!(db.balance(1), 1_000 + ROUNDS, "all that the other has added is lost");
@@ -92,14 +92,14 @@ macro_rules! sleep {
 }
 
 parts! {
-    [postgres, mysql, sqlite] fn guarded_sleeper(url) {
+    [postgres, mysql, mariadb, sqlite] fn guarded_sleeper(url) {
         sleep!(url, |conn, held, seen| held.guarded(conn, |conn| {
             add!(conn, seen, 1)?;
             Ok::<_, LockError>(())
         }));
     }
 
-    [postgres, mysql, sqlite] fn unguarded_sleeper(url) {
+    [postgres, mysql, mariadb, sqlite] fn unguarded_sleeper(url) {
         sleep!(url, |conn, _held, seen| add!(conn, seen, 1));
     }
 }

@@ -27,7 +27,7 @@ macro_rules! write {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn lease_has_one_holder(db) {
+    [postgres, mysql, mariadb, sqlite] fn lease_has_one_holder(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         for who in ["Charles", "Ada"] {
@@ -39,7 +39,7 @@ laws! {
         write!(held, conn).unwrap();
     }
 
-    [postgres, mysql, sqlite] fn leases_of_different_names_are_independent(db) {
+    [postgres, mysql, mariadb, sqlite] fn leases_of_different_names_are_independent(db) {
         let conn = &mut set_up!(db);
         let one = books().try_acquire(conn, "Ada").unwrap();
         let other = Lease::named("other").try_acquire(conn, "Charles").unwrap();
@@ -48,7 +48,7 @@ laws! {
         write!(other, conn).unwrap();
     }
 
-    [postgres, mysql, sqlite] fn released_lease_can_be_had_at_once_with_a_higher_token(db) {
+    [postgres, mysql, mariadb, sqlite] fn released_lease_can_be_had_at_once_with_a_higher_token(db) {
         let conn = &mut set_up!(db);
         let mut last = 0;
         for _ in 0..5 {
@@ -61,7 +61,7 @@ laws! {
     }
 
     /// Also after expiry, purge and override.
-    [postgres, mysql, sqlite] fn token_only_rises(db) {
+    [postgres, mysql, mariadb, sqlite] fn token_only_rises(db) {
         let conn = &mut set_up!(db);
         let mut tokens = vec![books().try_acquire(conn, "Ada").unwrap().token()];
         conn.batch_execute(EXPIRE).unwrap();
@@ -73,7 +73,7 @@ laws! {
         assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
     }
 
-    [postgres, mysql, sqlite] fn lease_whose_time_is_over_can_be_had_and_its_holder_is_late(db) {
+    [postgres, mysql, mariadb, sqlite] fn lease_whose_time_is_over_can_be_had_and_its_holder_is_late(db) {
         let conn = &mut set_up!(db);
         let late = books().try_acquire(conn, "Ada").unwrap();
         conn.batch_execute(EXPIRE).unwrap();
@@ -89,7 +89,7 @@ laws! {
         assert_eq!(books().holder(conn).unwrap().unwrap().owner, "Charles");
     }
 
-    [postgres, mysql, sqlite] fn lease_ends_by_itself_when_its_time_is_over(db) {
+    [postgres, mysql, mariadb, sqlite] fn lease_ends_by_itself_when_its_time_is_over(db) {
         let conn = &mut set_up!(db);
         let brief = books().ttl(Duration::from_millis(300));
         let since = Instant::now();
@@ -101,7 +101,7 @@ laws! {
         write!(held, conn).unwrap();
     }
 
-    [postgres, mysql, sqlite] fn lease_whose_time_is_over_can_be_released_while_nobody_has_it(db) {
+    [postgres, mysql, mariadb, sqlite] fn lease_whose_time_is_over_can_be_released_while_nobody_has_it(db) {
         let conn = &mut set_up!(db);
         let late = books().try_acquire(conn, "Ada").unwrap();
         conn.batch_execute(EXPIRE).unwrap();
@@ -109,7 +109,7 @@ laws! {
         assert_stale!(late.release(conn));
     }
 
-    [postgres, mysql, sqlite] fn released_lease_is_over_for_its_holder(db) {
+    [postgres, mysql, mariadb, sqlite] fn released_lease_is_over_for_its_holder(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         held.release(conn).unwrap();
@@ -118,7 +118,7 @@ laws! {
         assert_stale!(write!(held, conn));
     }
 
-    [postgres, mysql, sqlite] fn renewed_lease_lasts_its_whole_time_again_and_again(db) {
+    [postgres, mysql, mariadb, sqlite] fn renewed_lease_lasts_its_whole_time_again_and_again(db) {
         let conn = &mut set_up!(db);
         let minute = Duration::from_secs(60);
         let held = books().try_acquire(conn, "Ada").unwrap();
@@ -139,7 +139,7 @@ laws! {
         assert_held_by!(books().try_acquire(conn, "Charles"), "Ada");
     }
 
-    [postgres, mysql, sqlite] fn lease_goes_on_in_another_process_by_its_token(db) {
+    [postgres, mysql, mariadb, sqlite] fn lease_goes_on_in_another_process_by_its_token(db) {
         let conn = &mut set_up!(db);
         let token = books().try_acquire(conn, "Ada").unwrap().token();
         let held = books().with_token(token);
@@ -152,7 +152,7 @@ laws! {
         held.release(conn).unwrap();
     }
 
-    [postgres, mysql, sqlite] fn caller_waits_until_the_lease_is_released(db) {
+    [postgres, mysql, mariadb, sqlite] fn caller_waits_until_the_lease_is_released(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         thread::scope(|scope| {
@@ -165,7 +165,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn caller_waits_no_longer_than_it_wants(db) {
+    [postgres, mysql, mariadb, sqlite] fn caller_waits_no_longer_than_it_wants(db) {
         let conn = &mut set_up!(db);
         let _held = books().try_acquire(conn, "Ada").unwrap();
         for time in [Duration::ZERO, Duration::from_millis(100)] {
@@ -176,7 +176,7 @@ laws! {
         }
     }
 
-    [postgres, mysql, sqlite] fn override_takes_the_lease_and_leaves_an_audit_row(db) {
+    [postgres, mysql, mariadb, sqlite] fn override_takes_the_lease_and_leaves_an_audit_row(db) {
         let conn = &mut set_up!(db);
         let nobodys = books().override_by(conn, "boss", "a rehearsal").unwrap();
         nobodys.release(conn).unwrap();
@@ -197,7 +197,7 @@ laws! {
         assert!(Lease::named("other").overrides(conn).unwrap().is_empty());
     }
 
-    [postgres, mysql, sqlite] fn guarded_write_is_a_transaction(db) {
+    [postgres, mysql, mariadb, sqlite] fn guarded_write_is_a_transaction(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         let set = |conn: &mut Conn, balance: i64| {
@@ -224,7 +224,7 @@ laws! {
     }
 
     /// The lease's row stays locked to the end of the outer transaction.
-    [postgres, mysql, sqlite] fn guarded_write_in_a_locked_call_is_a_savepoint(db) {
+    [postgres, mysql, mariadb, sqlite] fn guarded_write_in_a_locked_call_is_a_savepoint(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         let late = Lease::named("late").with_token(1);
@@ -239,7 +239,7 @@ laws! {
     }
 
     /// Even when its time is over meanwhile.
-    [postgres, mysql] fn nobody_gets_the_lease_while_its_holder_writes(db) {
+    [postgres, mysql, mariadb] fn nobody_gets_the_lease_while_its_holder_writes(db) {
         let conn = &mut set_up!(db);
         let brief = books().ttl(Duration::from_millis(200));
         let held = brief.try_acquire(conn, "Ada").unwrap();
@@ -257,7 +257,7 @@ laws! {
         let _ = books().try_acquire(conn, "Charles").unwrap();
     }
 
-    [postgres, mysql] fn override_waits_for_a_write_that_is_on_its_way(db) {
+    [postgres, mysql, mariadb] fn override_waits_for_a_write_that_is_on_its_way(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         thread::scope(|scope| {
@@ -275,7 +275,7 @@ laws! {
         assert_eq!(overrides[0].ousted, Some(("Ada".to_owned(), held.token())));
     }
 
-    [postgres, mysql, sqlite] fn lease_does_not_change_hands_inside_an_open_transaction(db) {
+    [postgres, mysql, mariadb, sqlite] fn lease_does_not_change_hands_inside_an_open_transaction(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         let statements = statements_of(conn);
@@ -297,14 +297,14 @@ laws! {
         .unwrap();
     }
 
-    [postgres, mysql, sqlite] fn missing_table_is_an_error_that_says_so(db) {
+    [postgres, mysql, mariadb, sqlite] fn missing_table_is_an_error_that_says_so(db) {
         let conn = &mut db.connect();
         let result = books().try_acquire(conn, "Ada");
         let Err(LockError::Database(error)) = result else { panic!("{result:?}") };
         assert!(error.to_string().contains("row_lock_leases"), "{error}");
     }
 
-    [postgres, mysql] fn lease_acquired_over_a_lost_connection_is_seen_by_its_holder(db) {
+    [postgres, mysql, mariadb] fn lease_acquired_over_a_lost_connection_is_seen_by_its_holder(db) {
         let conn = &mut set_up!(db);
         db.kill(Db::session(conn));
         let result = books().try_acquire(conn, "Ada");

@@ -38,7 +38,7 @@ macro_rules! history {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn holders_never_overlap_by_token(db) {
+    [postgres, mysql, mariadb, sqlite] fn holders_never_overlap_by_token(db) {
         let history = history!(db, |conn, held, writes| {
             let result = held.guarded(conn, |_| {
                 writes.lock().unwrap().push(held.token());
@@ -51,7 +51,7 @@ laws! {
     }
 
     /// Twin: the same without asking for the token.
-    [postgres, mysql, sqlite] fn twin_holders_that_only_believe_to_hold_it_overlap(db) {
+    [postgres, mysql, mariadb, sqlite] fn twin_holders_that_only_believe_to_hold_it_overlap(db) {
         let history = history!(db, |conn, held, writes| writes.lock().unwrap().push(held.token()));
         assert!(!history.is_sorted_by(|a, b| a < b), "{history:?}");
     }

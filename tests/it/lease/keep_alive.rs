@@ -30,7 +30,7 @@ macro_rules! connector {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn lease_is_kept_alive_beyond_its_time(db) {
+    [postgres, mysql, mariadb, sqlite] fn lease_is_kept_alive_beyond_its_time(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         let alive = held.keep_alive(connector!(db), lost);
@@ -47,14 +47,14 @@ laws! {
         held.release(conn).unwrap();
     }
 
-    [postgres, mysql, sqlite] fn lease_ends_when_it_is_no_longer_kept_alive(db) {
+    [postgres, mysql, mariadb, sqlite] fn lease_ends_when_it_is_no_longer_kept_alive(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         drop(held.keep_alive(connector!(db), lost));
         wait_until("it is over", PAUSE, || books().holder(conn).unwrap().unwrap().expired);
     }
 
-    [postgres, mysql, sqlite] fn loss_is_told_once_with_its_reason(db) {
+    [postgres, mysql, mariadb, sqlite] fn loss_is_told_once_with_its_reason(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         let (tell, told) = mpsc::channel();
@@ -68,7 +68,7 @@ laws! {
         assert!(boss.token() > held.token());
     }
 
-    [postgres, mysql, sqlite] fn server_that_can_not_be_reached_is_a_loss_when_the_time_is_over(db) {
+    [postgres, mysql, mariadb, sqlite] fn server_that_can_not_be_reached_is_a_loss_when_the_time_is_over(db) {
         let conn = &mut set_up!(db);
         let held = books().try_acquire(conn, "Ada").unwrap();
         let (tell, told) = mpsc::channel();
@@ -83,7 +83,7 @@ laws! {
         assert!(alive.is_lost());
     }
 
-    [postgres, mysql] fn connection_that_is_lost_is_made_anew(db) {
+    [postgres, mysql, mariadb] fn connection_that_is_lost_is_made_anew(db) {
         let conn = &mut set_up!(db);
         let long = books().ttl(3 * TTL);
         let held = long.try_acquire(conn, "Ada").unwrap();

@@ -43,7 +43,7 @@ const HOSTILE: [&str; 27] = [
 ];
 
 laws! {
-    [postgres, mysql, sqlite] fn hostile_names_are_leases_of_their_own(db) {
+    [postgres, mysql, mariadb, sqlite] fn hostile_names_are_leases_of_their_own(db) {
         let conn = &mut set_up!(db);
         let held = HOSTILE.map(|name| {
             let lease = Lease::named(name).note(name);
@@ -64,7 +64,7 @@ laws! {
         }
     }
 
-    [postgres, mysql, sqlite] fn what_can_be_no_lease_is_refused_before_any_sql(db) {
+    [postgres, mysql, mariadb, sqlite] fn what_can_be_no_lease_is_refused_before_any_sql(db) {
         let conn = &mut set_up!(db);
         let statements = statements_of(conn);
         let century = Duration::from_secs(101 * 366 * 24 * 60 * 60);
@@ -114,7 +114,7 @@ laws! {
         assert!(statements.lock().unwrap().is_empty());
     }
 
-    [postgres, mysql, sqlite] fn longest_texts_are_taken(db) {
+    [postgres, mysql, mariadb, sqlite] fn longest_texts_are_taken(db) {
         let conn = &mut set_up!(db);
         let (name, note) = ("x".repeat(255), "n".repeat(10_000));
         let lease = Lease::named(&name).note(&note).ttl(Duration::from_secs(100 * 366 * 24 * 60 * 60));
@@ -125,13 +125,13 @@ laws! {
         assert!(!holder.expired);
     }
 
-    [postgres, mysql, sqlite] fn shortest_time_to_live_is_no_error(db) {
+    [postgres, mysql, mariadb, sqlite] fn shortest_time_to_live_is_no_error(db) {
         let conn = &mut set_up!(db);
         let _held = Lease::named("books").ttl(Duration::from_nanos(1)).try_acquire(conn, "Ada").unwrap();
         let _ = Lease::named("books").acquire_timeout(conn, "Charles", Duration::from_secs(5)).unwrap();
     }
 
-    [postgres, mysql, sqlite] fn lease_of_a_row_is_named_by_its_table_and_key(db) {
+    [postgres, mysql, mariadb, sqlite] fn lease_of_a_row_is_named_by_its_table_and_key(db) {
         let conn = &mut set_up!(db);
         let account: Account = accounts::table.find(1).first(conn).unwrap();
         let seat: Seat = seats::table.find(("blue", 2)).first(conn).unwrap();

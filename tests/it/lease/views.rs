@@ -11,7 +11,7 @@ use crate::support::laws;
 const MINUTE: Duration = Duration::from_secs(60);
 
 laws! {
-    [postgres, mysql, sqlite] fn holder_is_seen_with_all_that_it_said(db) {
+    [postgres, mysql, mariadb, sqlite] fn holder_is_seen_with_all_that_it_said(db) {
         let conn = &mut set_up!(db);
         let lease = Lease::named("books").note("month's end").ttl(10 * MINUTE);
         assert_eq!(lease.holder(conn).unwrap(), None);
@@ -26,7 +26,7 @@ laws! {
         assert!(lasts >= 10 * MINUTE && lasts < 11 * MINUTE, "{lasts:?}");
     }
 
-    [postgres, mysql, sqlite] fn holders_are_listed_as_long_as_they_hold(db) {
+    [postgres, mysql, mariadb, sqlite] fn holders_are_listed_as_long_as_they_hold(db) {
         let conn = &mut set_up!(db);
         let held = ["a", "b", "c"].map(|name| Lease::named(name).try_acquire(conn, "Ada").unwrap());
         let listed = |conn: &mut Conn| {
@@ -40,7 +40,7 @@ laws! {
         assert_eq!(listed(conn), [(b, true), (c, false)]);
     }
 
-    [postgres, mysql, sqlite] fn expired_leases_are_listed_until_they_are_taken_or_released(db) {
+    [postgres, mysql, mariadb, sqlite] fn expired_leases_are_listed_until_they_are_taken_or_released(db) {
         let conn = &mut set_up!(db);
         let names = ["a", "b", "c", "d"];
         let held = names.map(|name| Lease::named(name).try_acquire(conn, "Ada").unwrap());
@@ -57,7 +57,7 @@ laws! {
         assert_eq!(listed(conn), ["c"]);
     }
 
-    [postgres, mysql, sqlite] fn purge_takes_what_ended_long_ago_and_nothing_else(db) {
+    [postgres, mysql, mariadb, sqlite] fn purge_takes_what_ended_long_ago_and_nothing_else(db) {
         let conn = &mut set_up!(db);
         let [live, released, late, recent] = ["live", "released", "late", "recent"]
             .map(|name| Lease::named(name).try_acquire(conn, "Ada").unwrap());
@@ -75,7 +75,7 @@ laws! {
         assert_stale!(late.release(conn));
     }
 
-    [postgres, mysql, sqlite] fn tables_can_be_created_twice_and_keep_what_is_in_them(db) {
+    [postgres, mysql, mariadb, sqlite] fn tables_can_be_created_twice_and_keep_what_is_in_them(db) {
         let conn = &mut set_up!(db);
         let held = Lease::named("books").try_acquire(conn, "Ada").unwrap();
         Lease::create_tables(conn).unwrap();

@@ -8,7 +8,7 @@ use crate::support::example::build_example;
 use crate::support::laws;
 
 laws! {
-    [postgres, mysql, sqlite] fn bank_loses_money_by_hand_and_none_in_any_interleaving_of_its_calls(db) {
+    [postgres, mysql, mariadb, sqlite] fn bank_loses_money_by_hand_and_none_in_any_interleaving_of_its_calls(db) {
         let report = prove(&database!(db));
         let (by_hand, locked) = report.split_once("== the withdrawal under the lock").unwrap();
         assert!(by_hand.contains("RACY: with the lock in"), "{report}");

@@ -12,37 +12,37 @@ use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 laws! {
-    [postgres, mysql, sqlite] fn deposit_under_the_lock_is_cured(db) {
+    [postgres, mysql, mariadb, sqlite] fn deposit_under_the_lock_is_cured(db) {
         let proof = prove!(db, |conn| deposit!(conn, 1, 100), |conn| deposit!(conn, 1, -100));
         assert_eq!(proof.verdict(), Verdict::Cured, "{proof}");
         assert!(proof.interleavings().iter().any(|run| run.locked));
     }
 
-    [postgres, mysql, sqlite] fn read_outside_of_the_lock_is_racy(db) {
+    [postgres, mysql, mariadb, sqlite] fn read_outside_of_the_lock_is_racy(db) {
         let proof = prove!(db, |conn| broken_withdrawal!(conn), |conn| deposit!(conn, 1, 100));
         assert_eq!(proof.verdict(), Verdict::Racy, "{proof}");
         let race = proof.races(true).next().unwrap();
         assert_eq!(race.outcome.state[0], 900, "the deposit is lost: {proof}");
     }
 
-    [postgres, mysql, sqlite] fn bare_read_and_write_is_racy(db) {
+    [postgres, mysql, mariadb, sqlite] fn bare_read_and_write_is_racy(db) {
         let proof = prove!(db, |conn: &mut Conn| bare_deposit!(conn), |conn| bare_deposit!(conn));
         assert_eq!(proof.verdict(), Verdict::Racy, "{proof}");
     }
 
-    [postgres, mysql, sqlite] fn single_statement_has_no_race_to_cure(db) {
+    [postgres, mysql, mariadb, sqlite] fn single_statement_has_no_race_to_cure(db) {
         let proof = prove!(db, |conn| add!(conn, 1, 100), |conn| add!(conn, 1, -100));
         assert_eq!(proof.verdict(), Verdict::NoRaceToCure, "{proof}");
     }
 
     /// Such a test would pass for ever, whatever becomes of the lock. (On SQLite the lock is the whole
     /// database's, so the rows are never others.)
-    [postgres, mysql] fn operations_on_different_rows_have_no_race_to_cure(db) {
+    [postgres, mysql, mariadb] fn operations_on_different_rows_have_no_race_to_cure(db) {
         let proof = prove!(db, |conn| deposit!(conn, 1, 100), |conn| deposit!(conn, 2, 100));
         assert_eq!(proof.verdict(), Verdict::NoRaceToCure, "{proof}");
     }
 
-    [postgres, mysql] fn hand_made_lock_needs_its_unlocked_form(db) {
+    [postgres, mysql, mariadb] fn hand_made_lock_needs_its_unlocked_form(db) {
         macro_rules! by_hand {
             ($conn:ident $(. $lock:ident())?) => {
                 $conn.transaction(|conn| {
@@ -59,7 +59,7 @@ laws! {
     }
 
     /// The balance may be right, and one of them has still been told a lie.
-    [postgres, mysql, sqlite] fn what_the_operations_return_counts_too(db) {
+    [postgres, mysql, mariadb, sqlite] fn what_the_operations_return_counts_too(db) {
         let proof = Race::of("withdraw all", |conn| {
                 let account: Account = accounts::table.find(1).first(conn)?;
                 if account.balance == 0 {
@@ -76,7 +76,7 @@ laws! {
         assert_eq!(race.outcome.state, [0, 1_000, 1_000, 1_000]);
     }
 
-    [postgres, mysql] fn crossing_locks_are_racy_and_retry_cures_them(db) {
+    [postgres, mysql, mariadb] fn crossing_locks_are_racy_and_retry_cures_them(db) {
         macro_rules! crossing {
             ($first:literal, $second:literal) => {
                 |conn: &mut Conn| RowLock::for_update().with(conn, accounts::table.find($first), |conn, mut one: Locked<Account>| {
@@ -98,7 +98,7 @@ laws! {
         assert_eq!(sorted.verdict(), Verdict::Cured, "{sorted}");
     }
 
-    [postgres, mysql, sqlite] fn report_shows_who_waited_for_whom(db) {
+    [postgres, mysql, mariadb, sqlite] fn report_shows_who_waited_for_whom(db) {
         let proof = prove!(db, |conn| deposit!(conn, 1, 100), |conn| deposit!(conn, 1, -100));
         let waited = proof.interleavings().iter().map(|run| run.script.to_string());
         let waited = waited.filter(|script| script.contains("<waits for operation>")).count();
@@ -108,7 +108,7 @@ laws! {
         assert!(report.contains("operation, then rival: [1000, 1000, 1000, 1000]"), "{report}");
     }
 
-    [postgres, mysql, sqlite] fn rivals_are_tried_one_by_one(db) {
+    [postgres, mysql, mariadb, sqlite] fn rivals_are_tried_one_by_one(db) {
         let proof = Race::of("deposit", |conn| deposit!(conn, 1, 100))
             .against("same row", |conn| deposit!(conn, 1, 7))
             .against("read", |conn| accounts::table.find(1).first::<Account>(conn).map(drop))
@@ -118,7 +118,7 @@ laws! {
         proof.assert_cured();
     }
 
-    [postgres, mysql, sqlite] fn retry_is_part_of_the_operation(db) {
+    [postgres, mysql, mariadb, sqlite] fn retry_is_part_of_the_operation(db) {
         let lock = RowLock::for_update().retry(Retry::new());
         let proof = prove!(
             db,
@@ -131,7 +131,7 @@ laws! {
         proof.assert_cured();
     }
 
-    [postgres, mysql, sqlite] fn panic_of_an_operation_is_an_outcome(db) {
+    [postgres, mysql, mariadb, sqlite] fn panic_of_an_operation_is_an_outcome(db) {
         let proof = prove!(
             db,
             |conn| {
@@ -149,7 +149,7 @@ laws! {
     }
 
     /// What no server sees.
-    [postgres, mysql, sqlite] fn wait_that_the_server_does_not_know_of_is_an_error_that_names_it(db) {
+    [postgres, mysql, mariadb, sqlite] fn wait_that_the_server_does_not_know_of_is_an_error_that_names_it(db) {
         let turn = std::sync::Mutex::new(());
         let operation = |conn: &mut Conn| {
             let _turn = turn.lock().unwrap();
@@ -164,7 +164,7 @@ laws! {
         assert!(script.to_string().contains("BEGIN"), "{script}");
     }
 
-    [postgres, mysql, sqlite] fn failed_set_up_is_an_error_before_anything_is_run(db) {
+    [postgres, mysql, mariadb, sqlite] fn failed_set_up_is_an_error_before_anything_is_run(db) {
         let result = Race::of("deposit", |conn: &mut Conn| deposit!(conn, 1, 1))
             .setup(|conn| conn.batch_execute("DELETE FROM nowhere"))
             .prove(|| Ok(db.connect()), observe!());
@@ -173,7 +173,7 @@ laws! {
     }
 
     /// The clause is out for the operation under test only, and only as long as that runs.
-    [postgres, mysql, sqlite] fn locks_are_in_again_after_a_proof(db) {
+    [postgres, mysql, mariadb, sqlite] fn locks_are_in_again_after_a_proof(db) {
         prove!(db, |conn| deposit!(conn, 1, 100), |conn| deposit!(conn, 1, -100)).assert_cured();
         with_row_lock(&mut db.connect(), accounts::table.find(1), |_, _: Locked<Account>| {
             assert!(!db.free("accounts").contains(&1));

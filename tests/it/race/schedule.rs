@@ -8,7 +8,7 @@ use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 laws! {
-    [postgres, mysql, sqlite] fn step_waits_for_the_one_that_holds_the_row(db) {
+    [postgres, mysql, mariadb, sqlite] fn step_waits_for_the_one_that_holds_the_row(db) {
         let schedule = Schedule::new()
             .session("ada", |conn: &mut Conn, steps| {
                 steps.next("lock");
@@ -39,7 +39,7 @@ laws! {
         assert_eq!(played.ended("grace"), Ok("1001"), "{played}");
     }
 
-    [postgres, mysql, sqlite] fn step_out_of_turn_is_refused_by_name(db) {
+    [postgres, mysql, mariadb, sqlite] fn step_out_of_turn_is_refused_by_name(db) {
         let schedule = Schedule::new()
             .session("ada", |conn: &mut Conn, steps| {
                 steps.next("lock");
@@ -69,7 +69,7 @@ laws! {
     }
 
     /// Those that no order names are played to their ends all the same.
-    [postgres, mysql, sqlite] fn steps_left_over_are_played_at_the_end(db) {
+    [postgres, mysql, mariadb, sqlite] fn steps_left_over_are_played_at_the_end(db) {
         let played = Schedule::new()
             .session("ada", |conn: &mut Conn, steps| {
                 steps.next("one");
@@ -82,7 +82,7 @@ laws! {
         assert_eq!(played.ended("grace"), Err("there is no such session"));
     }
 
-    [postgres, mysql, sqlite] fn error_of_a_session_is_its_end(db) {
+    [postgres, mysql, mariadb, sqlite] fn error_of_a_session_is_its_end(db) {
         let played = Schedule::new()
             .session("ada", |conn: &mut Conn, _| {
                 with_row_lock(conn, accounts::table.find(77), |_, _: Locked<Account>| Ok::<_, LockError>(()))

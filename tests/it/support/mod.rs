@@ -4,7 +4,11 @@
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "mysql")]
+pub(crate) mod mariadb;
+#[cfg(feature = "mysql")]
 pub(crate) mod mysql;
+#[cfg(feature = "mysql")]
+mod mysql_family;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
@@ -17,10 +21,10 @@ pub(crate) mod schema;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) mod wire;
 
-/// Stamps each law for the backends that make its promise.
+/// Stamps each law for the servers that make its promise.
 ///
 /// `[postgres, sqlite] fn law(db) { … }` becomes the tests `law::postgres` and `law::sqlite`. In the
-/// body `db` is a [`Db`](sqlite::Db) of the backend with a database of its own, and `Conn` its
+/// body `db` is a [`Db`](sqlite::Db) of the server with a database of its own, and `Conn` its
 /// connection type.
 macro_rules! laws {
     ($(
@@ -66,7 +70,7 @@ macro_rules! shared_methods {
             part: &str,
             told: &[(&str, String)],
         ) -> crate::support::child::Child {
-            let part = format!("{part}::{}", Self::BACKEND);
+            let part = format!("{part}::{}", Self::STAMP);
             crate::support::child::Child::play(&part, &self.url(), told)
         }
 
@@ -83,6 +87,10 @@ macro_rules! if_compiled_in {
         $item
     };
     (mysql $item:item) => {
+        #[cfg(feature = "mysql")]
+        $item
+    };
+    (mariadb $item:item) => {
         #[cfg(feature = "mysql")]
         $item
     };

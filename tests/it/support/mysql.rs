@@ -1,130 +1,19 @@
-//! A database of its own on the MySQL or MariaDB server at `MYSQL_URL`.
+//! The MySQL server at `MYSQL_URL`.
 
-use std::time::Duration;
+use super::mysql_family::{self, Server};
 
-use diesel::connection::SimpleConnection;
-use diesel::dsl::sql;
-use diesel::prelude::*;
-use diesel::sql_types::Text;
+pub(crate) use super::mysql_family::Conn;
 
-use super::{database_name, schema, server_of, server_url, shared_methods};
+pub(crate) type Db = mysql_family::Db<MySql>;
 
-pub(crate) type Conn = MysqlConnection;
+pub(crate) struct MySql;
 
-pub(crate) struct Db {
-    name: String,
-}
-
-impl Db {
-    pub(crate) const BACKEND: &str = "mysql";
-    const PAUSE: Duration = Duration::from_millis(5);
-
-    pub(crate) fn new(law: &str) -> Self {
-        let name = database_name(law);
-        server()
-            .batch_execute(&format!(
-                "DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name}"
-            ))
-            .unwrap();
-        let db = Self { name };
-        db.connect().batch_execute(schema::TABLES).unwrap();
-        db
-    }
-
-    pub(crate) fn url(&self) -> String {
-        let url = server_url("MYSQL_URL");
-        let (server, _) = url.rsplit_once('/').expect("MYSQL_URL names a database");
-        format!("{server}/{}", self.name)
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The `host:port` of the server.
-    pub(crate) fn server(&self) -> String {
-        server_of(&self.url())
-    }
-
-    /// The URL with another `host:port`.
-    pub(crate) fn url_at(&self, address: &str) -> String {
-        self.url().replacen(&self.server(), address, 1)
-    }
-
-    pub(crate) fn connect(&self) -> Conn {
-        MysqlConnection::establish(&self.url()).unwrap()
-    }
-
-    /// A connection of a user that has no rights but to this database.
-    pub(crate) fn connect_as_stranger(&self) -> Conn {
-        let name = &self.name;
-        let grant = format!("CREATE USER {name}; GRANT SELECT ON {name}.* TO {name}");
-        self.connect().batch_execute(&grant).unwrap();
-        let server = self.server();
-        MysqlConnection::establish(&format!("mysql://{name}@{server}/{name}")).unwrap()
-    }
-
-    pub(crate) fn drop_stranger(&self) {
-        let drop = format!("DROP USER {}", self.name);
-        self.connect().batch_execute(&drop).unwrap();
-    }
-
-    /// How many connections of this test wait for a row, by the server's word.
-    pub(crate) fn waiters(&self) -> i64 {
-        i64::try_from(self.waiting_sessions().len()).unwrap()
-    }
-
-    /// A session of this test that waits for a row.
-    pub(crate) fn waiting_session(&self) -> i32 {
-        self.waiting_sessions()[0]
-    }
-
-    /// Not by `information_schema.innodb_trx`: the server renews that only when nobody has read it
-    /// for 100 ms. Diesel can't run the statement that says what is now.
-    fn waiting_sessions(&self) -> Vec<i32> {
-        let answer = servers::mariadb::query(
-            &server_url("MYSQL_URL"),
-            &format!(
-                "SHOW ENGINE INNODB STATUS; \
-                 SELECT id FROM information_schema.processlist WHERE db = '{}'",
-                self.name
-            ),
-        );
-        let answer = answer.unwrap();
-        let mut lines = answer.lines();
-        let status = lines.next().unwrap_or_default();
-        let waits = |session: &i32| {
-            let name = format!(" thread id {session},");
-            let mut transactions = status.split("---TRANSACTION ");
-            transactions
-                .any(|transaction| transaction.contains("LOCK WAIT") && transaction.contains(&name))
-        };
-        lines.map(|id| id.parse().unwrap()).filter(waits).collect()
-    }
-
-    shared_methods!();
-
-    /// The settings that a locked call touches.
-    pub(crate) fn settings(conn: &mut Conn) -> String {
-        sql::<Text>(
-            "SELECT concat_ws(' ', @@autocommit, @@innodb_lock_wait_timeout, @@tx_isolation, \
-             @@in_transaction, @@idle_transaction_timeout)",
-        )
-        .get_result(conn)
-        .unwrap()
-    }
-}
-
-impl Drop for Db {
-    fn drop(&mut self) {
-        // Connections that a failed test left behind must not make this wait.
-        let _ = server().batch_execute(&format!(
-            "SET lock_wait_timeout = 5; DROP DATABASE {}",
-            self.name
-        ));
-    }
-}
-
-fn server() -> Conn {
-    MysqlConnection::establish(&server_url("MYSQL_URL")).unwrap()
+impl Server for MySql {
+    const STAMP: &str = "mysql";
+    const VARIABLE: &str = "MYSQL_URL";
+    /// The last one is whether the session is in a transaction, which MySQL has no variable for.
+    const SETTINGS: &str =
+        "SELECT concat_ws(' ', @@autocommit, @@innodb_lock_wait_timeout, @@transaction_isolation, \
+         @@wait_timeout, (SELECT count(*) FROM performance_schema.events_transactions_current \
+             WHERE state = 'ACTIVE' AND autocommit = 'NO' AND thread_id = ps_current_thread_id()))";
 }

@@ -16,7 +16,7 @@ pub(crate) struct Db {
 }
 
 impl Db {
-    pub(crate) const BACKEND: &str = "postgres";
+    pub(crate) const STAMP: &str = "postgres";
     const PAUSE: Duration = Duration::from_millis(5);
 
     pub(crate) fn new(law: &str) -> Self {

@@ -154,8 +154,8 @@ server_probes! {
 
 #[cfg(feature = "mysql")]
 server_probes! {
-    mysql,
-    session: "SELECT CAST(connection_id() AS INTEGER)",
+    mariadb,
+    session: "SELECT CAST(connection_id() AS SIGNED)",
     timeout: |time: Duration| format!("SET innodb_lock_wait_timeout = {}", time.as_secs().max(1)),
     cancel: "KILL QUERY {}",
     kill: "KILL CONNECTION {}",
@@ -167,7 +167,29 @@ server_probes! {
     slow: "UPDATE accounts SET owner = sleep(20)",
     sessions: "SELECT count(*) FROM information_schema.processlist WHERE id = {}",
     idle: "SET idle_transaction_timeout = 1",
-    others: "SELECT CAST(id AS INTEGER) FROM information_schema.processlist \
+    others: "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
+             WHERE db = '{}' AND id <> connection_id()",
+    // The server is asked first to take several statements at once.
+    batch: 2
+}
+
+#[cfg(feature = "mysql")]
+server_probes! {
+    mysql,
+    session: "SELECT CAST(connection_id() AS SIGNED)",
+    timeout: |time: Duration| format!("SET innodb_lock_wait_timeout = {}", time.as_secs().max(1)),
+    cancel: "KILL QUERY {}",
+    kill: "KILL CONNECTION {}",
+    unusual: "SET innodb_lock_wait_timeout = 7; SET wait_timeout = 777",
+    survive: "DO 1",
+    touch: "CREATE TRIGGER touch AFTER UPDATE ON accounts FOR EACH ROW \
+            UPDATE seats SET taken_by = 'toucher'",
+    brief: "SET max_execution_time = 200",
+    // Of this kind only: the limit is for `SELECT`.
+    slow: "SELECT 1 FROM accounts WHERE sleep(20)",
+    sessions: "SELECT count(*) FROM information_schema.processlist WHERE id = {}",
+    idle: "SET wait_timeout = 1",
+    others: "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
              WHERE db = '{}' AND id <> connection_id()",
     // The server is asked first to take several statements at once.
     batch: 2

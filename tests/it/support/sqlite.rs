@@ -19,7 +19,7 @@ pub(crate) struct Db {
 }
 
 impl Db {
-    pub(crate) const BACKEND: &str = "sqlite";
+    pub(crate) const STAMP: &str = "sqlite";
     const PAUSE: Duration = Duration::from_millis(1);
 
     pub(crate) fn new(_law: &str) -> Self {

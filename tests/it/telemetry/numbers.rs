@@ -75,13 +75,13 @@ fn histogram(numbers: &[Number], name: &str) -> Vec<f64> {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn calls_are_counted_by_outcome_and_timed(db) {
+    [postgres, mysql, mariadb, sqlite] fn calls_are_counted_by_outcome_and_timed(db) {
         let begun = Instant::now();
         let ((), numbers) = while_held!(db, 2, RowLock::for_update(), {
             // On SQLite the lock is the database's.
             numbers_of(|| ask!(db, 2, RowLock::for_update()).map_or((), |()| panic!("it is held")))
         });
-        assert_eq!(counters(&numbers), [format!("row_lock_calls_total {} accounts for_update not_applied 1", system(Db::BACKEND))]);
+        assert_eq!(counters(&numbers), [format!("row_lock_calls_total {} accounts for_update not_applied 1", system(Db::STAMP))]);
         assert_eq!(histogram(&numbers, "row_lock_wait_seconds").len(), 1);
         assert_eq!(histogram(&numbers, "row_lock_hold_seconds").len(), 0, "it never had the lock");
 
@@ -96,7 +96,7 @@ laws! {
             refused.unwrap_err();
         });
         assert_eq!(counters(&numbers), ["committed 3", "not_applied 1"].map(|outcome| {
-            format!("row_lock_calls_total {} accounts for_update {outcome}", system(Db::BACKEND))
+            format!("row_lock_calls_total {} accounts for_update {outcome}", system(Db::STAMP))
         }));
         let times: Vec<_> = ["row_lock_wait_seconds", "row_lock_hold_seconds"]
             .map(|name| histogram(&numbers, name))
@@ -106,12 +106,12 @@ laws! {
         assert!(sum > 0.0 && sum < all, "{sum} s of {all} s");
     }
 
-    [postgres, mysql] fn deadlock_that_is_retried_is_counted_and_timed_for_each_attempt(db) {
+    [postgres, mysql, mariadb] fn deadlock_that_is_retried_is_counted_and_timed_for_each_attempt(db) {
         let lock = &RowLock::for_update().retry(Retry::new());
         let numbers = cross!(db, LockError, |conn, own, f| {
             numbers_of(|| lock.with(conn, accounts::table.find(own), f).unwrap()).1
         });
-        let labels = format!("{} accounts for_update", system(Db::BACKEND));
+        let labels = format!("{} accounts for_update", system(Db::STAMP));
         let once = format!("row_lock_calls_total {labels} committed 1");
         let victim = [
             once.clone(),
@@ -126,7 +126,7 @@ laws! {
         assert_eq!(all, [(1, vec![once]), (2, victim.to_vec())]);
     }
 
-    [postgres, mysql, sqlite] fn timeout_is_counted(db) {
+    [postgres, mysql, mariadb, sqlite] fn timeout_is_counted(db) {
         let ((), numbers) = while_held!(db, 1, RowLock::for_update(), {
             let lock = RowLock::for_update().timeout(Duration::from_millis(20));
             numbers_of(|| {
@@ -134,7 +134,7 @@ laws! {
                 assert!(matches!(result, Err(LockError::Timeout { .. })), "{result:?}");
             })
         });
-        let labels = format!("{} accounts for_update", system(Db::BACKEND));
+        let labels = format!("{} accounts for_update", system(Db::STAMP));
         assert_eq!(counters(&numbers), [
             format!("row_lock_calls_total {labels} not_applied 1"),
             format!("row_lock_timeouts_total {labels} 1"),
@@ -143,7 +143,7 @@ laws! {
         assert!(waited[0] >= 0.02, "{waited:?} s");
     }
 
-    [postgres, mysql, sqlite] fn numbers_have_the_units_that_they_are_described_by(db) {
+    [postgres, mysql, mariadb, sqlite] fn numbers_have_the_units_that_they_are_described_by(db) {
         let conn = &mut db.connect();
         let ((), numbers) = numbers_of(|| {
             describe();

@@ -74,11 +74,11 @@ macro_rules! assert_ending {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn call_is_one_span_that_tells_all_of_it(db) {
+    [postgres, mysql, mariadb, sqlite] fn call_is_one_span_that_tells_all_of_it(db) {
         let conn = &mut db.connect();
         let (_, span) = call_in(|| with_row_lock(conn, accounts::table.find(1), nothing).unwrap());
         assert_eq!((span.name, span.target.as_str(), span.level), ("row_lock", "diesel_row_lock", Level::INFO));
-        assert_eq!(span.field("db.system.name"), system(Db::BACKEND));
+        assert_eq!(span.field("db.system.name"), system(Db::STAMP));
         assert_eq!(span.field("db.collection.name"), "accounts");
         assert_eq!(span.field("row_lock.strength"), "for_update");
         assert_eq!(span.number("row_lock.attempts"), 1);
@@ -87,7 +87,7 @@ laws! {
         assert!(span.closed && span.inside.is_none());
     }
 
-    [postgres, mysql] fn table_and_strength_are_those_of_the_call(db) {
+    [postgres, mysql, mariadb] fn table_and_strength_are_those_of_the_call(db) {
         let conn = &mut db.connect();
         let (_, span) = call_in(|| {
             let nothing = |_: &mut Conn, _: Vec<Locked<'_, Seat>>| Ok::<_, LockError>(());
@@ -97,7 +97,7 @@ laws! {
         assert_eq!(span.field("row_lock.strength"), "for_share");
     }
 
-    [postgres, mysql, sqlite] fn site_is_the_line_of_whoever_calls(db) {
+    [postgres, mysql, mariadb, sqlite] fn site_is_the_line_of_whoever_calls(db) {
         let conn = &mut db.connect();
         let lock = RowLock::for_update();
         let retrying = lock.retry(Retry::new());
@@ -113,7 +113,7 @@ laws! {
         assert_site!(retrying.with_many(conn, [1, 2], all));
     }
 
-    [postgres, mysql, sqlite] fn site_of_a_queue_and_of_a_lease_is_the_line_too(db) {
+    [postgres, mysql, mariadb, sqlite] fn site_of_a_queue_and_of_a_lease_is_the_line_too(db) {
         let queue = RowQueue::<Conn, Account>::new(pool(db.url()));
         assert_site!(queue.with_row_lock(1, nothing));
         assert_site!(queue.update(1, |_| Ok::<_, LockError>(())));
@@ -129,7 +129,7 @@ laws! {
     }
 
     /// The second one waits by the server's word, and for longer than that was seen.
-    [postgres, mysql, sqlite] fn wait_is_told_as_wait(db) {
+    [postgres, mysql, mariadb, sqlite] fn wait_is_told_as_wait(db) {
         thread::scope(|scope| {
             let mut seen_waiting = Duration::ZERO;
             let waiter = while_held!(db, 1, RowLock::for_update(), {
@@ -153,7 +153,7 @@ laws! {
     }
 
     /// Twin: nobody is waited for, and the closure takes its time.
-    [postgres, mysql, sqlite] fn twin_hold_is_told_as_hold_and_not_as_wait(db) {
+    [postgres, mysql, mariadb, sqlite] fn twin_hold_is_told_as_hold_and_not_as_wait(db) {
         let conn = &mut db.connect();
         let begun = Instant::now();
         let (_, span) = call_in(|| with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| {
@@ -166,7 +166,7 @@ laws! {
         assert!(wait <= micros(call - A_WHILE), "{wait} us of {call:?}");
     }
 
-    [postgres, mysql] fn deadlock_that_is_retried_is_one_call_of_two_attempts(db) {
+    [postgres, mysql, mariadb] fn deadlock_that_is_retried_is_one_call_of_two_attempts(db) {
         let lock = &RowLock::for_update().retry(Retry::new());
         let calls = cross!(db, LockError, |conn, own, f| {
             call_in(|| lock.with(conn, accounts::table.find(own), f).unwrap()).1
@@ -178,7 +178,7 @@ laws! {
     }
 
     /// Twin: without a policy there is one attempt, which fails by what the closure returns.
-    [postgres, mysql] fn twin_deadlock_that_is_not_retried_is_one_attempt(db) {
+    [postgres, mysql, mariadb] fn twin_deadlock_that_is_not_retried_is_one_attempt(db) {
         let mut calls = cross!(db, LockError, |conn, own, f| {
             call_in(|| with_row_lock(conn, accounts::table.find(own), f)).1
         });
@@ -187,7 +187,7 @@ laws! {
         assert_eq!(calls.each_ref().map(|span| span.ending()), [("committed", ""), ("not_applied", "closure")]);
     }
 
-    [postgres, mysql, sqlite] fn retries_that_are_exhausted_say_by_what(db) {
+    [postgres, mysql, mariadb, sqlite] fn retries_that_are_exhausted_say_by_what(db) {
         let conn = &mut db.connect();
         let (_, span) = call_in(|| {
             RowLock::for_update().retry(Retry::new().attempts(3).sleeper(|_| {})).with(
@@ -200,7 +200,7 @@ laws! {
         assert_eq!(span.ending(), ("not_applied", "deadlock"));
     }
 
-    [postgres, mysql, sqlite] fn outcome_of_a_call_that_applied_nothing_has_its_error(db) {
+    [postgres, mysql, mariadb, sqlite] fn outcome_of_a_call_that_applied_nothing_has_its_error(db) {
         let conn = &mut db.connect();
         let row = accounts::table.find(1);
         assert_ending!(
@@ -227,7 +227,7 @@ laws! {
         });
     }
 
-    [postgres, mysql, sqlite] fn outcome_of_a_call_whose_closure_commits_is_escaped(db) {
+    [postgres, mysql, mariadb, sqlite] fn outcome_of_a_call_whose_closure_commits_is_escaped(db) {
         let conn = &mut db.connect();
         assert_ending!(
             with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
@@ -237,7 +237,7 @@ laws! {
         );
     }
 
-    [postgres, mysql] fn outcome_of_a_call_that_lost_the_answer_to_its_commit_is_in_doubt(db) {
+    [postgres, mysql, mariadb] fn outcome_of_a_call_that_lost_the_answer_to_its_commit_is_in_doubt(db) {
         let wire = Wire::that_cuts(&db.server(), Cut::BeforeAnswer);
         let conn = &mut Conn::establish(&db.url_at(&wire.address.to_string())).unwrap();
         assert_ending!(
@@ -246,7 +246,7 @@ laws! {
         );
     }
 
-    [postgres, mysql, sqlite] fn panic_leaves_no_span_open(db) {
+    [postgres, mysql, mariadb, sqlite] fn panic_leaves_no_span_open(db) {
         let conn = &mut db.connect();
         let (panic, seen) = seen_in(|| {
             let panic = catch_unwind(AssertUnwindSafe(|| {
@@ -263,7 +263,7 @@ laws! {
         assert_eq!(behind.inside, None);
     }
 
-    [postgres, mysql, sqlite] fn nested_call_has_a_span_of_its_own_inside(db) {
+    [postgres, mysql, mariadb, sqlite] fn nested_call_has_a_span_of_its_own_inside(db) {
         let conn = &mut db.connect();
         let (_, seen) = seen_in(|| {
             with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
@@ -283,7 +283,7 @@ laws! {
     }
 
     /// Whoever is in the batch has no lock of its own, so no call.
-    [postgres, mysql] fn batch_of_a_queue_is_one_call_of_whoever_leads_it(db) {
+    [postgres, mysql, mariadb] fn batch_of_a_queue_is_one_call_of_whoever_leads_it(db) {
         let queue = &RowQueue::<Conn, Account>::new(pool(db.url()));
         let threads = thread::scope(|scope| {
             while_held!(db, 1, RowLock::for_update(), {
@@ -304,7 +304,7 @@ laws! {
     }
 
     /// The user's own `Instrumentation` is never replaced, and what it tells is inside of the span.
-    [postgres, mysql, sqlite] fn instrumentation_of_the_user_stays_and_speaks_in_the_span(db) {
+    [postgres, mysql, mariadb, sqlite] fn instrumentation_of_the_user_stays_and_speaks_in_the_span(db) {
         let conn = &mut db.connect();
         conn.set_instrumentation(|event: InstrumentationEvent<'_>| {
             if let InstrumentationEvent::StartQuery { query, .. } = event {
@@ -320,7 +320,7 @@ laws! {
         assert!(seen[3].field("query").contains("COMMIT"), "{seen:#?}");
     }
 
-    [postgres, mysql] fn telling_takes_no_round_trip(db) {
+    [postgres, mysql, mariadb] fn telling_takes_no_round_trip(db) {
         let wire = Wire::to(&db.server());
         let conn = &mut Conn::establish(&db.url_at(&wire.address.to_string())).unwrap();
         let mut told = || wire.round_trips(|| {

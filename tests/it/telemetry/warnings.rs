@@ -25,7 +25,7 @@ fn seen_with_bound(bound: Duration, act: impl FnOnce()) -> Vec<Seen> {
 }
 
 laws! {
-    [postgres, mysql, sqlite] fn lock_that_is_held_for_too_long_is_warned_of_in_its_span(db) {
+    [postgres, mysql, mariadb, sqlite] fn lock_that_is_held_for_too_long_is_warned_of_in_its_span(db) {
         let conn = &mut db.connect();
         let seen = seen_with_bound(Duration::ZERO, || {
             with_row_lock(conn, accounts::table.find(1), nothing).unwrap();
@@ -38,7 +38,7 @@ laws! {
     }
 
     /// Twin: the same call, with a bound that it does not reach.
-    [postgres, mysql, sqlite] fn twin_lock_that_is_not_held_for_too_long_is_not_warned_of(db) {
+    [postgres, mysql, mariadb, sqlite] fn twin_lock_that_is_not_held_for_too_long_is_not_warned_of(db) {
         let conn = &mut db.connect();
         for bound in [Duration::from_secs(3_600), Duration::MAX] {
             let seen = seen_with_bound(bound, || {
@@ -48,7 +48,7 @@ laws! {
         }
     }
 
-    [postgres, mysql, sqlite] fn lock_that_was_never_had_is_not_warned_of(db) {
+    [postgres, mysql, mariadb, sqlite] fn lock_that_was_never_had_is_not_warned_of(db) {
         while_held!(db, 1, RowLock::for_update(), {
             let seen = seen_with_bound(Duration::ZERO, || {
                 ask!(db, 1, RowLock::for_update()).unwrap_err();

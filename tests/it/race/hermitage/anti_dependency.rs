@@ -17,7 +17,7 @@ const ONE_LOOKS: [&str; 3] = ["ada look", "grace look", "ada act"];
 
 laws! {
     /// G2-item: each withdraws 1500 from an account of one's own, if the two together have it.
-    [postgres, mysql] fn write_skew_appears_without_the_lock(db) {
+    [postgres, mysql, mariadb] fn write_skew_appears_without_the_lock(db) {
         let played = both!(|conn, steps, own| bare_withdrawal!(conn, steps, own));
         let played = played.play(|| Ok(db.connect()), &BOTH_LOOK).unwrap();
         assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("true"), Ok("true")), "{played}");
@@ -30,7 +30,7 @@ laws! {
         assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("true"), REFUSED), "{played}");
     }
 
-    [postgres, mysql, sqlite] fn write_skew_vanishes_when_all_that_was_read_is_locked(db) {
+    [postgres, mysql, mariadb, sqlite] fn write_skew_vanishes_when_all_that_was_read_is_locked(db) {
         let played = both!(|conn, steps, own| {
             steps.next("look");
             with_row_locks(conn, [1, 2], |conn, rows: [Locked<Account>; 2]| {
@@ -57,7 +57,7 @@ laws! {
     }
 
     /// MariaDB locks the place where the row would be, for both: that comes to a deadlock.
-    [mysql] fn rows_that_are_not_there_come_to_a_deadlock(db) {
+    [mysql, mariadb] fn rows_that_are_not_there_come_to_a_deadlock(db) {
         let played = both!(|conn, steps, own| first_entry_under_the_lock_of_entries!(conn, steps, own));
         let played = played.play(|| Ok(db.connect()), &BOTH_LOOK).unwrap();
         let ended = [played.ended("ada"), played.ended("grace")];
@@ -65,7 +65,7 @@ laws! {
         assert!(ended.contains(&Ok("true")) && ended.contains(&deadlock), "{played}");
     }
 
-    [postgres, mysql, sqlite] fn rows_that_are_not_there_are_locked_by_the_one_that_stands_for_them(db) {
+    [postgres, mysql, mariadb, sqlite] fn rows_that_are_not_there_are_locked_by_the_one_that_stands_for_them(db) {
         let played = both!(|conn, steps, own| {
             steps.next("look");
             with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {

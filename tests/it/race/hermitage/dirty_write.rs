@@ -11,7 +11,7 @@ use crate::support::schema::{accounts, Account};
 const CROSSED: [&str; 4] = ["ada first", "grace first", "grace second", "ada second"];
 
 laws! {
-    [postgres, mysql, sqlite] fn dirty_write_appears_where_each_write_is_by_itself(db) {
+    [postgres, mysql, mariadb, sqlite] fn dirty_write_appears_where_each_write_is_by_itself(db) {
         let played = writes!(|conn, steps, number| {
             steps.next("first");
             set!(conn, 1, 10 + number)?;
@@ -23,7 +23,7 @@ laws! {
     }
 
     /// Here the server's own locks are enough: so it is recorded of every level.
-    [postgres, mysql] fn dirty_write_is_kept_off_by_any_transaction(db) {
+    [postgres, mysql, mariadb] fn dirty_write_is_kept_off_by_any_transaction(db) {
         let played = writes!(|conn, steps, number| conn.transaction(|conn| {
             steps.next("first");
             set!(conn, 1, 10 + number)?;
@@ -36,7 +36,7 @@ laws! {
     }
 
     /// Also if they write in opposite orders, where the transactions alone would deadlock.
-    [postgres, mysql, sqlite] fn dirty_write_vanishes_under_the_lock_in_every_order(db) {
+    [postgres, mysql, mariadb, sqlite] fn dirty_write_vanishes_under_the_lock_in_every_order(db) {
         let schedule = writes!(|conn, steps, number| {
             steps.next("first");
             with_row_locks(conn, [1, 2], |conn, _: [Locked<Account>; 2]| {

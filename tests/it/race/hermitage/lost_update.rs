@@ -25,7 +25,7 @@ const STEPS: &[&[&str]] = &[
 const BUSY: Result<&str, &str> = Err("timed out waiting for a lock");
 
 laws! {
-    [postgres, mysql] fn lost_update_appears_without_the_lock(db) {
+    [postgres, mysql, mariadb] fn lost_update_appears_without_the_lock(db) {
         let played = deposits!(bare).play(|| Ok(db.connect()), &BOTH_READ).unwrap();
         assert!(played.waited("grace write"), "{played}");
         assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("1100"), Ok("1010")), "{played}");
@@ -40,7 +40,7 @@ laws! {
         assert_eq!(db.balance(1), 1_100);
     }
 
-    [postgres, mysql, sqlite] fn lost_update_vanishes_under_the_lock_in_every_order(db) {
+    [postgres, mysql, mariadb, sqlite] fn lost_update_vanishes_under_the_lock_in_every_order(db) {
         let all = in_every_order(&deposits!(locked), || db.connect(), STEPS);
         assert_eq!(all.len(), 6, "two without a wait, four with one");
         for run in all {

@@ -18,14 +18,14 @@ laws! {
     }
 
     /// MariaDB and SQLite show a transaction that only looks one state of the bank.
-    [mysql, sqlite] fn read_skew_does_not_appear_to_who_only_looks(db) {
+    [mysql, mariadb, sqlite] fn read_skew_does_not_appear_to_who_only_looks(db) {
         let played = audit!(|conn, steps| conn.transaction(|conn| two_looks!(conn, steps)));
         let played = played.play(|| Ok(db.connect()), &IN_BETWEEN).unwrap();
         assert_eq!(played.ended("ada"), Ok("2000"), "{played}");
     }
 
     /// So does the lock of one of them: a look and a lock are of two states, on MariaDB too.
-    [postgres, mysql] fn read_skew_appears_when_one_of_the_rows_is_locked(db) {
+    [postgres, mysql, mariadb] fn read_skew_appears_when_one_of_the_rows_is_locked(db) {
         let played = audit!(|conn, steps| conn.transaction(|conn| {
             steps.next("one");
             let one: Account = accounts::table.find(1).first(conn)?;
@@ -38,7 +38,7 @@ laws! {
         assert_eq!(played.ended("ada"), Ok("2100"), "{played}");
     }
 
-    [postgres, mysql, sqlite] fn read_skew_vanishes_when_both_rows_are_locked(db) {
+    [postgres, mysql, mariadb, sqlite] fn read_skew_vanishes_when_both_rows_are_locked(db) {
         let schedule = audit!(|conn, steps| {
             steps.next("one");
             with_row_locks(conn, [1, 2], |_, [one, two]: [Locked<Account>; 2]| {

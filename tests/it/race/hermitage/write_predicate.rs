@@ -17,7 +17,7 @@ laws! {
     }
 
     /// It has seen account 2, and deletes the other one.
-    [mysql] fn delete_by_a_predicate_hits_what_it_has_not_read(db) {
+    [mysql, mariadb] fn delete_by_a_predicate_hits_what_it_has_not_read(db) {
         look_and_delete!(db, Ok("([2], 1)"), [2]);
     }
 
@@ -26,7 +26,7 @@ laws! {
         look_and_delete!(db, REFUSED, [1, 2]);
     }
 
-    [postgres, mysql, sqlite] fn delete_of_the_rows_that_are_locked_is_of_those_that_were_read(db) {
+    [postgres, mysql, mariadb, sqlite] fn delete_of_the_rows_that_are_locked_is_of_those_that_were_read(db) {
         let schedule = delete!(|conn, steps| {
             steps.next("look");
             RowLock::for_update().with_all(conn, rich!(), |conn, rows: Vec<Locked<Account>>| {
@@ -54,7 +54,7 @@ laws! {
     }
 
     /// Its cure: lock by what does not change, and look at the rest under the lock.
-    [postgres, mysql, sqlite] fn lock_by_key_sees_the_row_that_comes_to_match(db) {
+    [postgres, mysql, mariadb, sqlite] fn lock_by_key_sees_the_row_that_comes_to_match(db) {
         let schedule = delete!(|conn, steps| {
             steps.next("look");
             with_row_locks(conn, [1, 2], |conn, rows: [Locked<Account>; 2]| {

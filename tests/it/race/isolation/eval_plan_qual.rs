@@ -22,7 +22,7 @@ const ORDER: [&str; 3] = ["ada change", "grace lock", "ada end"];
 laws! {
     /// wx1 wx2, wy1 wy2, d1, d2: each with c1 and with r1. Grace waits for account 1 with a balance
     /// of less than 1500.
-    [postgres, mysql] fn waiter_has_what_the_holder_left_behind(db) {
+    [postgres, mysql, mariadb] fn waiter_has_what_the_holder_left_behind(db) {
         for (changes, committed) in [
             (&[ADD_200] as &[_], Ok("1200")),
             (&[ADD_500], NOT_FOUND),

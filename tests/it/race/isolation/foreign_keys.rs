@@ -42,7 +42,7 @@ laws! {
 
     /// Its twin: for update the two deadlock whenever both have a child before one has the parent.
     /// On MariaDB that is so whatever the strength.
-    [postgres, mysql] fn twin_children_who_lock_their_parent_for_update_deadlock(db) {
+    [postgres, mysql, mariadb] fn twin_children_who_lock_their_parent_for_update_deadlock(db) {
         let played = children!(RowLock::for_update())
             .play(|| Ok(db.connect()), &["ada child", "grace child", "ada parent", "grace parent"])
             .unwrap();
@@ -51,7 +51,7 @@ laws! {
     }
 
     /// The cure: the parent first.
-    [postgres, mysql] fn parent_locked_before_its_child_is_no_deadlock(db) {
+    [postgres, mysql, mariadb] fn parent_locked_before_its_child_is_no_deadlock(db) {
         let session = |id| move |conn: &mut Conn, steps: &Steps| {
             steps.next("parent");
             with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
@@ -97,7 +97,7 @@ laws! {
     }
 
     /// MariaDB does not lock the parent again.
-    [mysql] fn second_change_of_a_child_never_waits_for_its_parent(db) {
+    [mysql, mariadb] fn second_change_of_a_child_never_waits_for_its_parent(db) {
         let played = family!(RowLock::for_update())
             .play(|| Ok(db.connect()), &["ada parent", "grace child", "grace again", "ada child", "grace commit"])
             .unwrap();

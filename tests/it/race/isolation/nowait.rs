@@ -16,7 +16,7 @@ const BUSY: Result<&str, &str> = Err("the row is locked by another transaction")
 
 laws! {
     /// nowait.
-    [postgres, mysql, sqlite] fn first_of_two_who_do_not_wait_wins_in_every_order(db) {
+    [postgres, mysql, mariadb, sqlite] fn first_of_two_who_do_not_wait_wins_in_every_order(db) {
         let schedule = Schedule::new()
             .setup(reset!())
             .session("ada", holder!(RowLock::for_update().no_wait()))
@@ -35,7 +35,7 @@ laws! {
     }
 
     /// nowait-2: one who shares the row can't have it alone, and who has it alone does not share it.
-    [postgres, mysql] fn sharer_who_wants_it_alone_does_not_wait_in_any_order(db) {
+    [postgres, mysql, mariadb] fn sharer_who_wants_it_alone_does_not_wait_in_any_order(db) {
         let schedule = Schedule::new()
             .setup(reset!())
             .session("ada", holder!(RowLock::for_share().no_wait()))

@@ -13,7 +13,7 @@ use crate::support::schema::{accounts, Account};
 
 laws! {
     /// skip-locked: each claims the first row that is free, twice.
-    [postgres, mysql] fn workers_have_different_rows_in_every_order(db) {
+    [postgres, mysql, mariadb] fn workers_have_different_rows_in_every_order(db) {
         let worker = |conn: &mut Conn, steps: &Steps| {
             steps.next("one");
             claim_first!(conn, RowLock::for_update(), |conn, one| {
@@ -48,7 +48,7 @@ laws! {
     }
 
     /// skip-locked-2: the first row is shared by both, and Grace wants it alone; or it is hers alone.
-    [postgres, mysql] fn shared_row_is_skipped_by_who_wants_it_alone_in_every_order(db) {
+    [postgres, mysql, mariadb] fn shared_row_is_skipped_by_who_wants_it_alone_in_every_order(db) {
         let schedule = Schedule::new()
             .setup(reset!())
             .session("ada", |conn: &mut Conn, steps| {

@@ -1,0 +1,17 @@
+//! The MariaDB server at `MARIADB_URL`.
+
+use super::mysql_family::{self, Server};
+
+pub(crate) use super::mysql_family::Conn;
+
+pub(crate) type Db = mysql_family::Db<MariaDb>;
+
+pub(crate) struct MariaDb;
+
+impl Server for MariaDb {
+    const STAMP: &str = "mariadb";
+    const VARIABLE: &str = "MARIADB_URL";
+    const SETTINGS: &str =
+        "SELECT concat_ws(' ', @@autocommit, @@innodb_lock_wait_timeout, @@tx_isolation, \
+         @@in_transaction, @@idle_transaction_timeout)";
+}
