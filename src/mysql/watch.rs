@@ -40,7 +40,8 @@ impl Watch for Mysql {
             return Ok(others.collect());
         }
         // None as long as it can't be told.
-        let waits = waits_in_turn(watcher)?.unwrap_or_default();
+        let seen = waits_in_turn(watcher)?;
+        let waits = seen.map(|seen| seen.waits).unwrap_or_default();
         let blocks = |other: &i64| {
             let mut waits = waits.iter();
             waits.any(|&(waiter, _, _, blocker, ..)| (waiter, blocker) == (session, *other))

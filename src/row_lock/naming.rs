@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,11 @@ use crate::hold::{Hold, LockHold};
 use crate::locked::Locked;
 use crate::retry::Failure;
 use crate::select::by_key::SelectByKeys;
-use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Timeout};
+use crate::select::clause::{self, LockStrength, LockTables, LockingSelect, Timeout};
 use crate::select::key::{KeyValue, KeyedBy};
 use crate::waits::backend::WaitsBackend;
-use crate::waits::{lock_waits, Session, SessionId};
+use crate::waits::viewpoint::Viewpoint;
+use crate::waits::{LockWait, Session, SessionId};
 
 /// A [`RowLock`] with a second connection that sees who is in the way, from
 /// [`RowLock::naming_blocker`].
@@ -55,6 +57,10 @@ impl<S, T: Copy, H: Copy> RowLock<S, Timeout, T, H> {
     /// second connection fails or may not ask, see [`lock_waits`](crate::waits::lock_waits); or behind
     /// a transaction pooler, where sessions change. The call returns when the second connection has
     /// its answer.
+    ///
+    /// Calls of one process that wait at the same time share the answers: one of their second
+    /// connections asks for all that have the same server, user and database. So a hundred calls
+    /// that time out together cost the server little more than one.
     ///
     /// # Example
     ///
@@ -109,7 +115,7 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
         C: LockConnection<Backend: WaitsBackend>,
         N: LockConnection<Backend = C::Backend> + Send,
         S: LockStrength<C::Backend>,
-        Timeout: LockWait<C::Backend>,
+        Timeout: clause::LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
         Q: AsQuery,
@@ -141,7 +147,7 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
         C: LockConnection<Backend: WaitsBackend>,
         N: LockConnection<Backend = C::Backend> + Send,
         S: LockStrength<C::Backend>,
-        Timeout: LockWait<C::Backend>,
+        Timeout: clause::LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
         Q: AsQuery,
@@ -178,7 +184,7 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
         C: LockConnection<Backend: WaitsBackend>,
         N: LockConnection<Backend = C::Backend> + Send,
         S: LockStrength<C::Backend>,
-        Timeout: LockWait<C::Backend>,
+        Timeout: clause::LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
         I: IntoIterator<Item = K>,
@@ -251,16 +257,99 @@ where
 {
     let begun = Instant::now();
     let shortest = (time / 2).clamp(*PAUSES.start(), *PAUSES.end());
-    let mut seen = None;
+    let mut viewpoint = None;
+    let mut blocker = Blocker::default();
     loop {
         let left = time.saturating_sub(begun.elapsed());
-        if over.recv_timeout(shortest.max(left / 2)) != Err(RecvTimeoutError::Timeout) {
-            return seen;
+        let pause = shortest.max(left / 2);
+        if over.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            return blocker.seen;
         }
-        let Ok(waits) = lock_waits(second) else {
-            return seen;
+        if viewpoint.is_none() {
+            viewpoint = Viewpoint::of(second).ok();
+        }
+        let Some(viewpoint) = &viewpoint else {
+            return blocker.seen;
         };
-        let wait = waits.iter().find(|wait| wait.waiter.id == waiter);
-        seen = wait.map(|wait| wait.root(&waits).clone()).or(seen);
+        let now = Instant::now();
+        // An answer to another caller is new enough if it is younger than half of the pause and
+        // knows this wait already.
+        let recent = now.checked_sub(pause / 2).map_or(now, |at| at.max(begun));
+        for since in [recent, now] {
+            let known = blocker.seen.is_some();
+            let no_more = || known && over.try_recv() == Err(TryRecvError::Disconnected);
+            let Ok(Some(waits)) = viewpoint.look(second, since, no_more) else {
+                return blocker.seen;
+            };
+            if blocker.look(waiter, waits) || known {
+                break;
+            }
+        }
+    }
+}
+
+/// What the looks have shown so far.
+#[derive(Default)]
+struct Blocker {
+    seen: Option<Session>,
+    /// Of the last look: the root, and all waits.
+    last: Option<(SessionId, Arc<[LockWait]>)>,
+}
+
+impl Blocker {
+    /// Returns whether this waiter is among the waits.
+    ///
+    /// A session that waited beside it in the last look is not named at once. Where calls time out
+    /// together, it may just have timed out itself, and not have left the line yet.
+    fn look(&mut self, waiter: SessionId, waits: Arc<[LockWait]>) -> bool {
+        let Some(wait) = waits.iter().find(|wait| wait.waiter.id == waiter) else {
+            return false;
+        };
+        let root = wait.root(&waits).clone();
+        let id = root.id;
+        let doubtful = self.last.as_ref().is_some_and(|(before, waits)| {
+            *before != id && waits.iter().any(|wait| wait.waiter.id == id)
+        });
+        if self.seen.is_none() || !doubtful {
+            self.seen = Some(root);
+        }
+        self.last = Some((id, waits));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(waiter: i64, blocker: i64) -> LockWait {
+        LockWait::of((waiter, None, None, blocker, None, None, true, None, 0))
+    }
+
+    /// Who waiter 3 names after looks with these waits, each of one session for another.
+    fn named(looks: &[&[(i64, i64)]]) -> Option<i64> {
+        let mut blocker = Blocker::default();
+        for look in looks {
+            let waits = look.iter().map(|(waiter, blocker)| wait(*waiter, *blocker));
+            blocker.look(SessionId::new(3), waits.collect());
+        }
+        blocker.seen.map(|session| session.id.get())
+    }
+
+    #[test]
+    fn last_root_is_named() {
+        assert_eq!(named(&[]), None);
+        assert_eq!(named(&[&[(4, 1)]]), None);
+        assert_eq!(named(&[&[(3, 2), (2, 1)]]), Some(1));
+        assert_eq!(named(&[&[(3, 2), (2, 1)], &[(3, 5)]]), Some(5));
+        assert_eq!(named(&[&[(3, 2), (2, 1)], &[(4, 1)]]), Some(1));
+    }
+
+    #[test]
+    fn waiter_ahead_that_waits_no_longer_is_named_when_it_is_seen_again() {
+        let (line, gone) = ([(3, 2), (2, 1)], [(3, 2)]);
+        assert_eq!(named(&[&line, &gone]), Some(1));
+        assert_eq!(named(&[&line, &gone, &gone]), Some(2));
+        assert_eq!(named(&[&gone]), Some(2));
     }
 }

@@ -1,5 +1,7 @@
 //! [`WaitsBackend`]: what is asked of a server about its sessions.
 
+use std::time::Instant;
+
 use diesel::connection::LoadConnection;
 use diesel::result::QueryResult;
 
@@ -19,9 +21,16 @@ pub trait WaitsBackend: LockBackend {
     where
         C: LoadConnection<Backend = Self>;
 
-    /// Each waiter with each of its blockers.
+    /// Names the server and all that changes the answer of [`waits`](Self::waits): connections with
+    /// one name may use one answer.
     #[doc(hidden)]
-    fn waits<C>(conn: &mut C) -> QueryResult<Vec<WaitRow>>
+    fn viewpoint<C>(conn: &mut C) -> QueryResult<String>
+    where
+        C: LoadConnection<Backend = Self>;
+
+    /// Each waiter with its direct blockers.
+    #[doc(hidden)]
+    fn waits<C>(conn: &mut C) -> QueryResult<Seen>
     where
         C: LoadConnection<Backend = Self>;
 
@@ -36,6 +45,14 @@ pub trait WaitsBackend: LockBackend {
     fn terminate<C>(conn: &mut C, session: i64) -> QueryResult<bool>
     where
         C: LoadConnection<Backend = Self>;
+}
+
+/// The answer of a server.
+#[derive(Debug)]
+pub struct Seen {
+    /// No later than the server's look at its locks.
+    pub(crate) at: Instant,
+    pub(crate) waits: Vec<WaitRow>,
 }
 
 /// Id, application and query of the waiter; the same of the blocker, and whether that is idle; the

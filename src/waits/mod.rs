@@ -1,15 +1,15 @@
-//! Who waits for whom, and how to end it.
+//! Lists the sessions that wait for locks and their blockers, and ends them.
 //!
-//! [`lock_waits`] lists all who wait for a lock on the server at this moment, each with a session that
-//! is in its way. [`cancel`] and [`terminate`] end what a session does, or the session itself. To
-//! have a timeout name its blocker, see [`RowLock::naming_blocker`](crate::RowLock::naming_blocker).
+//! [`lock_waits`] lists each session that waits for a lock at this moment, with the session that blocks
+//! it. [`cancel`] and [`terminate`] end what a session does, or the session itself. A timeout can name
+//! its blocker: see [`RowLock::naming_blocker`](crate::RowLock::naming_blocker).
 //!
-//! SQLite has no server that could be asked: there these calls don't compile.
+//! SQLite has no server to ask: there these calls don't compile.
 //!
 //! # Example
 //!
-//! Who waits for a lock often waits for somebody who waits for a third one. To blame is who stands at
-//! the end:
+//! A blocker often waits for another session itself. The root blocker, at the end of the line, waits
+//! for none:
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")] mod with_server {
@@ -36,34 +36,52 @@
 
 pub(crate) mod backend;
 mod session;
+pub(crate) mod viewpoint;
 mod wait;
+
+use std::time::Instant;
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use self::backend::WaitsBackend;
 pub(crate) use self::session::held_by;
 pub use self::session::{Session, SessionId};
+use self::viewpoint::Viewpoint;
 pub use self::wait::{root_blockers, LockWait};
 use crate::backend::{classify, Waiting};
 use crate::connection::LockConnection;
 use crate::error::LockError;
 
-/// Everybody on the server who waits for a lock, those first who have waited longest.
+/// Each session on the server that waits for a lock, with its direct blockers. The longest wait
+/// comes first.
 ///
-/// Who waits for several is listed once for each. The answer is old when it arrives.
+/// A direct blocker holds the lock that the waiter asks for. Where a lock has several holders, the
+/// first waiter in each mode is listed once for each of them, and the waiters behind it once, for one
+/// of them. A waiter that no holder blocks stands behind a conflicting request, and is listed once, for
+/// that request. So the list has a row for each waiter and each holder: it does not grow with the
+/// square of a line. [`LockWait::root`] follows the blockers to the end.
 ///
-/// Executes one `SELECT`. It may run anywhere but in an open transaction, where PostgreSQL goes on
-/// showing the sessions as they were.
+/// The answer is old when it arrives. It may be the answer to another call of this process, by a
+/// connection to the same server, as the same user and in the same database, if the server was asked
+/// after this call began. So a hundred callers at once cost the server a few looks.
 ///
-/// - **PostgreSQL**: `pg_locks`, `pg_blocking_pids` and `pg_stat_activity`. Waits of all kinds, also for
-///   tables and advisory locks. Who waits in line for a row waits for the one before it. A worker of
-///   autovacuum can be a blocker, too: its query begins with `autovacuum:`, and it begins anew when
-///   it is cancelled. The queries of other users are shown to the members of `pg_read_all_stats`.
+/// Executes a `SELECT` that names the server and the user, and one that lists the waits.
+///
+/// - **PostgreSQL**: `pg_locks` and `pg_stat_activity`; `pg_blocking_pids` only for waiters that no
+///   holder blocks. Waits of all kinds, also for tables and advisory locks. The first waiter for a
+///   row waits for its holder, and the others wait for the first. A worker of autovacuum can be a
+///   blocker, too: its query begins with `autovacuum:`, and it begins anew when it is cancelled. The
+///   queries of other users are shown to the members of `pg_read_all_stats`. In an open transaction
+///   this renews what the transaction sees of the statistics (`pg_stat_clear_snapshot`).
 /// - **MariaDB**: `information_schema.innodb_trx`, `innodb_lock_waits`, `innodb_locks` and
 ///   `processlist`, which need the privilege `PROCESS`. Waits for rows only, and for InnoDB's locks
-///   of tables. The server renews these lists only when nobody has read them for 100 ms. So callers
-///   take turns, by `GET_LOCK`, and each keeps still for so long: a call takes 110 ms.
-/// - **MySQL** (untested): the same from `performance_schema.data_lock_waits` and `data_locks`.
+///   of tables. The server does not tell transactions apart that hold shared locks only: a waiter for
+///   one of them is listed with all that hold any lock. It renews these lists only when no session has
+///   read them for 100 ms. So processes take turns, by `GET_LOCK`, and each pauses for so long: a call
+///   takes 110 ms.
+/// - **MySQL**: the same waits, from `data_lock_waits`, `data_locks`, `threads` and
+///   `events_transactions_current` of `performance_schema`, which need `SELECT` on them, and
+///   `information_schema.innodb_trx`, which needs `PROCESS`.
 ///
 /// # Errors
 ///
@@ -73,10 +91,9 @@ pub fn lock_waits<C>(conn: &mut C) -> Result<Vec<LockWait>, LockError>
 where
     C: LockConnection<Backend: WaitsBackend>,
 {
-    let rows = C::Backend::waits(conn).map_err(|error| meaning::<C>(error))?;
-    let mut waits: Vec<_> = rows.into_iter().map(LockWait::of).collect();
-    waits.sort_by_key(|wait| std::cmp::Reverse(wait.waited));
-    Ok(waits)
+    let viewpoint = Viewpoint::of(conn)?;
+    let waits = viewpoint.look(conn, Instant::now(), || false)?;
+    Ok(waits.map_or_else(Vec::new, |waits| waits.to_vec()))
 }
 
 /// Cancels the statement that the session is in; returns whether there is such a session.

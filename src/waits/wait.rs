@@ -24,7 +24,7 @@ pub struct LockWait {
 }
 
 impl LockWait {
-    pub(super) fn of(row: WaitRow) -> Self {
+    pub(crate) fn of(row: WaitRow) -> Self {
         let (waiter, its_application, its_query, blocker, application, query, idle, table, micros) =
             row;
         Self {

@@ -18,7 +18,7 @@ const POSTGRES: &str = "PG_URL";
 const MYSQL: &str = "MYSQL_URL";
 const MARIADB: &str = "MARIADB_URL";
 
-const SETTINGS: [&str; 1] = ["max_connections=200"];
+const SETTINGS: [&str; 1] = ["max_connections=300"];
 
 /// The Debian packages with the servers and clients. Also where a server is given: some tests start,
 /// and kill, their own.

@@ -167,7 +167,7 @@ fn prepared_transaction_is_named_on_postgres() {
     let (preparer, watcher) = (&mut connect(), &mut connect());
     hold(preparer, 1);
     preparer
-        .batch_execute("PREPARE TRANSACTION 'half done'")
+        .batch_execute("LOCK TABLE seats; PREPARE TRANSACTION 'half done'")
         .unwrap();
     thread::scope(|scope| {
         let mut conn = connect();
@@ -180,9 +180,14 @@ fn prepared_transaction_is_named_on_postgres() {
             Some("PREPARE TRANSACTION 'half done'")
         );
         assert!(!diesel_row_lock::waits::terminate(watcher, blocker.id).unwrap());
+        let mut reader = connect();
+        let reads = SessionId::of(&mut reader).unwrap();
+        let read = scope.spawn(move || reader.batch_execute("SELECT 1 FROM seats"));
+        assert_eq!(wait_of(watcher, reads).blocker, blocker);
         preparer
             .batch_execute("COMMIT PREPARED 'half done'")
             .unwrap();
         call.join().unwrap().unwrap();
+        read.join().unwrap().unwrap();
     });
 }

@@ -3,6 +3,10 @@
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod ended;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
+mod holders;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod lines;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 mod listed;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod named;

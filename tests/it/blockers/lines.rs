@@ -1,0 +1,218 @@
+//! Long lines: how long the list is, and that many callers at once name the root blocker.
+
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use diesel_row_lock::waits::{lock_waits, root_blockers, LockWait, SessionId};
+use diesel_row_lock::{with_row_lock, LockError, RowLock};
+
+use super::{hold, spawn_waiter, wait_of};
+use crate::support::calls::nothing;
+use crate::support::probe::statements_of;
+use crate::support::schema::accounts;
+use crate::support::{laws, wait_until};
+
+/// Runs `$then` while `$number` sessions wait for account 1, with the id of its holder and theirs.
+macro_rules! while_in_line {
+    ($db:ident, $number:expr, |$holder:ident, $line:ident| $then:expr) => {
+        thread::scope(|scope| {
+            let holder = &mut $db.connect();
+            hold(holder, 1);
+            let line: Vec<_> = (0..$number).map(|_| spawn_waiter!($db, scope, 1)).collect();
+            let ($holder, $line): (SessionId, Vec<SessionId>) = (
+                SessionId::of(holder).unwrap(),
+                line.iter().map(|(session, _)| *session).collect(),
+            );
+            $then;
+            holder.batch_execute("COMMIT").unwrap();
+            for (_, call) in line {
+                call.join().unwrap().unwrap();
+            }
+        })
+    };
+}
+
+/// The waits of these sessions, as soon as each of them waits. Other tests use the server, too.
+macro_rules! waits_of {
+    ($db:ident, $line:expr) => {{
+        let watcher = &mut $db.connect();
+        let mut waits = Vec::new();
+        wait_until("the whole line waits", Duration::from_millis(20), || {
+            waits = lock_waits(watcher).unwrap();
+            waits.retain(|wait| $line.contains(&wait.waiter.id));
+            let waits = |session: &SessionId| {
+                waits
+                    .iter()
+                    .any(|wait: &LockWait| wait.waiter.id == *session)
+            };
+            $line.iter().all(waits)
+        });
+        waits
+    }};
+}
+
+/// How many pairs of a waiter and a session in its way the server itself lists for this test.
+fn pairs(stamp: &str, name: &str) -> String {
+    match stamp {
+        "postgres" => format!(
+            "SELECT CAST(COALESCE(SUM(cardinality(pg_blocking_pids(pid))), 0) AS BIGINT) \
+             FROM pg_stat_activity WHERE application_name = '{name}'"
+        ),
+        "mariadb" => format!(
+            "SELECT COUNT(*) FROM information_schema.innodb_lock_waits w \
+             JOIN information_schema.innodb_locks l ON l.lock_id = w.requested_lock_id \
+             WHERE l.lock_table = '`{name}`.`accounts`'"
+        ),
+        _ => format!(
+            "SELECT COUNT(*) FROM performance_schema.data_lock_waits w \
+             JOIN performance_schema.threads t ON t.thread_id = w.requesting_thread_id \
+             WHERE t.processlist_db = '{name}'"
+        ),
+    }
+}
+
+const LINE: usize = 150;
+
+/// Lines take turns: each wants most of the connections that a server has.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+laws! {
+    [postgres, mysql, mariadb] fn list_has_a_row_for_each_waiter_of_a_line(db) {
+        let _turn = turn();
+        while_in_line!(db, LINE, |holder, line| {
+            let waits = waits_of!(db, line);
+            assert_eq!(waits.len(), LINE);
+            for wait in &waits {
+                assert_eq!(wait.root(&waits).id, holder, "{wait}");
+            }
+            let roots: Vec<_> = root_blockers(&waits).iter().map(|root| root.id).collect();
+            assert_eq!(roots, [holder]);
+        });
+        assert_eq!(db.balance(1), 1001);
+    }
+
+    /// Twin: what the list was made of pairs each waiter with every session ahead of it.
+    [postgres, mysql, mariadb] fn twin_server_pairs_each_waiter_with_every_session_ahead(db) {
+        const LINE: i64 = 40;
+        let _turn = turn();
+        while_in_line!(db, LINE, |_holder, line| {
+            assert_eq!(waits_of!(db, line).len(), 40);
+            let conn = &mut db.connect();
+            // MariaDB's answer may be old.
+            wait_until("the server lists all pairs", Duration::from_millis(120), || {
+                let pairs = sql::<BigInt>(&pairs(Db::STAMP, db.name())).get_result::<i64>(conn);
+                pairs.unwrap() >= LINE * (LINE - 1) / 2
+            });
+        });
+    }
+
+    /// Nearly: while the calls time out, one look may show a waiter that has left without a successor.
+    [postgres, mysql, mariadb] fn nearly_all_of_ninety_timeouts_name_the_holder(db) {
+        const CALLERS: usize = 90;
+        let _turn = turn();
+        let holder = &mut db.connect();
+        hold(holder, 1);
+        let start = &Barrier::new(CALLERS);
+        let (named, looks): (Vec<_>, Vec<_>) = thread::scope(|scope| {
+            let callers: Vec<_> = (0..CALLERS)
+                .map(|_| {
+                    let (mut conn, mut second) = (db.connect(), db.connect());
+                    let session = SessionId::of(&mut conn).unwrap();
+                    scope.spawn(move || {
+                        let statements = statements_of(&mut second);
+                        let lock = RowLock::for_update().timeout(Duration::from_secs(4));
+                        let lock = lock.naming_blocker(&mut second, session);
+                        start.wait();
+                        let result = lock.with(&mut conn, accounts::table.find(1), nothing);
+                        let Err(LockError::Timeout { blocker, .. }) = result else {
+                            panic!("no timeout: {result:?}");
+                        };
+                        let statements = statements.lock().unwrap();
+                        let looks = statements.iter().filter(|sql| is_look(sql)).count();
+                        (blocker.map(|blocker| blocker.id), looks)
+                    })
+                })
+                .collect();
+            callers.into_iter().map(|caller| caller.join().unwrap()).unzip()
+        });
+        let holder = Some(SessionId::of(holder).unwrap());
+        let right = named.iter().filter(|blocker| **blocker == holder).count();
+        assert!(right >= 85, "{right} of {CALLERS}: {named:?}");
+        let looks: usize = looks.iter().sum();
+        println!("{CALLERS} callers looked {looks} times; {right} named the holder");
+        assert!((1..2 * CALLERS).contains(&looks), "{CALLERS} callers looked {looks} times");
+    }
+
+    /// Twin: ninety calls one by one would look more often, each twice at least.
+    [postgres, mysql, mariadb] fn twin_caller_alone_looks_twice_at_least(db) {
+        let (holder, conn, second) = (&mut db.connect(), &mut db.connect(), &mut db.connect());
+        hold(holder, 1);
+        let session = SessionId::of(conn).unwrap();
+        let statements = statements_of(second);
+        let lock = RowLock::for_update().timeout(Duration::from_secs(4));
+        let result = lock.naming_blocker(second, session).with(conn, accounts::table.find(1), nothing);
+        assert!(matches!(result, Err(LockError::Timeout { .. })), "{result:?}");
+        let looks = statements.lock().unwrap().iter().filter(|sql| is_look(sql)).count();
+        assert!(looks >= 2, "{looks}");
+    }
+
+    /// The shared answer to the owner has queries that the stranger must not see.
+    [postgres] fn answers_are_not_shared_between_roles(db) {
+        let (holder, owner) = (&mut db.connect(), &mut db.connect());
+        let start = &Barrier::new(2);
+        hold(holder, 1);
+        thread::scope(|scope| {
+            let (waiter, call) = spawn_waiter!(db, scope, 1);
+            wait_of(owner, waiter);
+            let stranger = scope.spawn(move || {
+                let stranger = &mut db.connect_as_stranger();
+                start.wait();
+                for _ in 0..100 {
+                    let query = wait_of(stranger, waiter).waiter.query.unwrap();
+                    assert_eq!(query, "<insufficient privilege>");
+                }
+            });
+            start.wait();
+            for _ in 0..100 {
+                assert!(wait_of(owner, waiter).waiter.query.unwrap().contains("FOR UPDATE"));
+            }
+            stranger.join().unwrap();
+            holder.batch_execute("COMMIT").unwrap();
+            call.join().unwrap().unwrap();
+        });
+        db.drop_stranger();
+    }
+
+    [mysql, mariadb] fn answers_are_not_shared_with_those_who_may_not_ask(db) {
+        let owner = &mut db.connect();
+        let start = &Barrier::new(2);
+        thread::scope(|scope| {
+            let stranger = scope.spawn(move || {
+                let stranger = &mut db.connect_as_stranger();
+                start.wait();
+                for _ in 0..10 {
+                    lock_waits(stranger).expect_err("it has not the privilege");
+                }
+            });
+            start.wait();
+            for _ in 0..10 {
+                lock_waits(owner).unwrap();
+            }
+            stranger.join().unwrap();
+        });
+        db.drop_stranger();
+    }
+}
+
+/// The statement that lists the waits.
+fn is_look(sql: &str) -> bool {
+    sql.contains("pg_locks") || sql.contains("innodb_lock_waits")
+}
