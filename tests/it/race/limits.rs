@@ -37,7 +37,7 @@ laws! {
 
     /// It holds a lock, and its own session is ended under it.
     [postgres, mysql, mariadb, sqlite] fn operation_that_polls_under_a_lock_and_ignores_errors_is_ended(db) {
-        for limits in [(30, Duration::MAX), (usize::MAX, Duration::from_millis(500))] {
+        for limits in [(30, Duration::MAX), (usize::MAX, Duration::from_secs(3))] {
             let result = Race::of("poll", |conn: &mut Conn| {
                     with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
                         while poll!(conn, 1).is_err() {}
@@ -74,7 +74,7 @@ laws! {
     }
 
     [postgres, mysql, mariadb, sqlite] fn time_limit_is_an_error_that_names_the_operation(db) {
-        let limit = Duration::from_millis(700);
+        let limit = Duration::from_secs(3);
         for poll_first in [true, false] {
             let poll = |conn: &mut Conn| poll!(conn, 1);
             let deposit = |conn: &mut Conn| deposit!(conn, 1, 1);
@@ -136,7 +136,7 @@ laws! {
         assert_eq!(player, "ada");
         let timed = schedule()
             .statement_limit(usize::MAX)
-            .time_limit(Duration::from_millis(500))
+            .time_limit(Duration::from_secs(3))
             .play(|| Ok(db.connect()), &order);
         let Err(RaceError::TimeLimit { player, .. }) = timed else { panic!("{timed:?}") };
         assert_eq!(player, "ada");

@@ -162,7 +162,7 @@ laws! {
         };
         let result = Race::of("operation", operation)
             .setup(reset!())
-            .deadline(Duration::from_millis(300))
+            .deadline(Duration::from_secs(3))
             .prove(|| Ok(db.connect()), observe!());
         let Err(RaceError::Stuck { player, step, .. }) = result else { panic!("{result:?}") };
         assert_eq!((&*player, &*step), ("operation (2)", "its own work"));

@@ -54,7 +54,7 @@ laws! {
                 })
             })
             .setup(reset!())
-            .deadline(std::time::Duration::from_millis(500))
+            .deadline(std::time::Duration::from_secs(3))
             .prove(|| Ok(db.connect()), observe!());
         let Err(RaceError::Stuck { player, .. }) = result else { panic!("{result:?}") };
         assert_eq!(player, "operation");
