@@ -126,6 +126,10 @@ pub trait LockBackend: LeaseBackend {
     #[doc(hidden)]
     const ROW_VALUES: &'static str;
 
+    /// How many values one statement can bind.
+    #[doc(hidden)]
+    const BINDS: usize;
+
     /// What stands in a locking clause behind the strength, with a blank before it.
     #[doc(hidden)]
     fn wait_sql(waiting: Waiting) -> Cow<'static, str>;

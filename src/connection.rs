@@ -37,8 +37,8 @@ pub trait LockConnection: LoadConnection<Backend: LockBackend> {
     /// [`with_many`](crate::RowLock::with_many)) compare the keys of the rows with those asked for on
     /// every connection ([`LockError::WrongRow`](crate::LockError::WrongRow)).
     ///
-    /// On MySQL and MariaDB, whose statements belong to their session, it is not needed; there a locked
-    /// call that fails empties the cache and turns it on again.
+    /// On MySQL and MariaDB, whose statements belong to their session, it is not needed. There a locked
+    /// call that fails empties the cache, if it is on, and leaves it on.
     ///
     /// # Example
     ///

@@ -17,6 +17,15 @@ use crate::waits::{held_by, Session};
 /// else was in the way. Where a database error stands behind a variant it is the
 /// [`source`](std::error::Error::source).
 ///
+/// # How an error is recognized
+///
+/// Diesel keeps neither SQLSTATE nor error number, so the text decides, in every language of the
+/// server, to the letter: an error of your own (`RAISE`, `SIGNAL`), or a value that is quoted in one,
+/// is not taken for the server's because it begins like it or names a lock. One in exactly the
+/// server's words can't be told from it. What that does is bounded: the work is rolled back either
+/// way, so the outcome is right; but the variant is that of the server's error, and a
+/// [`Retry`](crate::Retry) runs the closure again.
+///
 /// The closure of a locked call returns any `E: From<LockError>`. That includes `LockError`
 /// itself, [`diesel::result::Error`] and `anyhow::Error`.
 ///
@@ -143,17 +152,29 @@ pub enum LockError {
         reason: &'static str,
     },
 
-    /// The locking statement returned a row with a primary key that was not asked for. Behind a
-    /// transaction pooler somebody else's statement ran
-    /// ([`pooler_safe`](crate::LockConnection::pooler_safe) prevents it); or the key's collation
-    /// finds what is not equal to the letter.
+    /// The locking statement returned a row with a primary key that was not asked for: behind a
+    /// transaction pooler another client's statement ran
+    /// ([`pooler_safe`](crate::LockConnection::pooler_safe) prevents it).
+    ///
+    /// A key that the database writes in another way than the caller is no wrong one: padded with
+    /// blanks (`CHAR(n)`), rounded to microseconds, in letters that its collation takes for the
+    /// same. The database is asked whether it is the same key.
     #[error("the server locked the row with primary key {key}, which was not asked for")]
     WrongRow {
         /// The primary key of that row.
         key: String,
     },
 
-    /// A primary key was asked for twice in one call. Nothing was sent to the server.
+    /// More than one row has this primary key, as tables that inherit from another one
+    /// (PostgreSQL) allow. Lock them with [`RowLock::with_all`](crate::RowLock::with_all).
+    #[error("more than one row has primary key {key}")]
+    AmbiguousKey {
+        /// The primary key.
+        key: String,
+    },
+
+    /// A primary key was asked for twice in one call: nothing was sent to the server; or two keys
+    /// are the same to the database.
     #[error("primary key {key} was asked for twice")]
     DuplicateKey {
         /// The key.
@@ -204,7 +225,7 @@ pub enum LockError {
     /// There can be no such [lease](crate::lease). Nothing was sent to the server.
     #[error("the {what} of the lease {why}")]
     InvalidLease {
-        /// What of it: its `name`, `owner`, `note`, `reason` or `ttl`.
+        /// What of it: its `name`, `owner`, `note`, `reason` or `ttl`, or a `handle`.
         what: &'static str,
         /// What is wrong with it.
         why: &'static str,

@@ -72,6 +72,7 @@
 //! | know who was in the way when a call has timed out | [`RowLock::naming_blocker`] |
 //! | see who waits for whom, and end it | [`waits::lock_waits`], [`waits::terminate`] |
 //! | see in logs and metrics how long calls wait and hold | [`telemetry`] |
+//! | test that a query locks the rows that it returns | [`RowLock::check`] |
 //! | refresh a model that you already have, under the lock | [`row_of`] |
 //! | write a function that can't be called without the lock | let it take [`&mut Locked<'_, M>`](Locked) |
 //!
@@ -91,6 +92,11 @@
 //! # What is not
 //!
 //! - What a closure has committed itself can't be taken back.
+//! - On MySQL and MariaDB a query can lock nothing without an error: behind a view or a common table
+//!   expression that is materialized, in a table of MyISAM ([`RowLock::with`], *What is locked*).
+//!   [`RowLock::check`] tests a query.
+//! - An error of SQL's own (`RAISE`, `SIGNAL`) in exactly the words of the server is taken for the
+//!   server's ([`LockError`]).
 //! - A lock holds off those who lock or write. A plain `SELECT` goes on reading the last committed row.
 //! - SQLite has no row locks. There a locked call holds the write lock of the whole database
 //!   (`BEGIN IMMEDIATE`); readers go on. A database that was opened read-only can't be locked at all;
@@ -186,6 +192,7 @@ pub mod bounds {
     pub use crate::select::by_key::SelectByKeys;
     pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Strength};
     pub use crate::select::key::{KeyValue, KeyedBy};
+    pub use crate::select::lockable::{Lockable, LockableQuery};
     pub use crate::select::save::Savable;
     pub use crate::waits::backend::WaitsBackend;
 }

@@ -106,6 +106,7 @@ impl LockError {
             Self::HoldExpired { limit } => Self::HoldExpired { limit: *limit },
             Self::AlreadyInTransaction { reason } => Self::AlreadyInTransaction { reason },
             Self::WrongRow { key } => Self::WrongRow { key: key.clone() },
+            Self::AmbiguousKey { key } => Self::AmbiguousKey { key: key.clone() },
             Self::DuplicateKey { key } => Self::DuplicateKey { key: key.clone() },
             Self::StaleRow { key, expected } => Self::StaleRow {
                 key: key.clone(),

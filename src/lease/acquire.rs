@@ -7,31 +7,38 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 
 use super::backend::LeaseBackend;
 use super::held::HeldLease;
-use super::sql::{LeaseRow, Statement, Values, AUDIT, LOCK, LOCK_NO_WAIT, LOOK, NEXT_TOKEN, TAKE};
-use super::view::look;
-use super::{changed, name, refuse_nested, transaction, Lease};
+use super::run::{changed, has_lost, look, one_row, transaction};
+use super::sql::{LeaseRow, Statement, Values};
+use super::sql::{AUDIT, LOCK, LOCK_NO_WAIT, LOOK, TAKE, TAKE_FREE};
+use super::{handle, name, Lease};
 use crate::backend::{classify, Waiting};
 use crate::connection::LockConnection;
 use crate::error::LockError;
-use crate::transaction::run_alone;
 
 impl Lease {
-    /// Acquires the lease if nobody holds it, or whoever did has let its time run out.
+    /// Acquires the lease if it is free or expired.
     ///
-    /// `owner` says to others who holds it. It gives no rights: nobody has a lease twice, not even the
-    /// same owner; what counts is the token in the [`HeldLease`].
+    /// `owner` is shown to other sessions. It gives no rights: a lease has one holder at a time, and a
+    /// second call with the same owner finds it held. What counts is the [`Handle`](super::Handle) in the
+    /// [`HeldLease`].
     ///
-    /// Executes, on PostgreSQL, one statement:
-    /// `INSERT INTO row_lock_leases … ON CONFLICT (name) DO UPDATE … WHERE …`. Elsewhere a transaction
-    /// that looks at the row, locks it, counts the tokens up and writes it.
+    /// Executes, on PostgreSQL, one statement (two for a lease without a row): `WITH … (SELECT … FOR UPDATE
+    /// SKIP LOCKED) UPDATE row_lock_leases SET … RETURNING …`. Elsewhere a transaction that reads the row,
+    /// locks it and writes it; on MySQL and MariaDB at READ COMMITTED, whatever the session's isolation
+    /// level is.
+    ///
+    /// A conflict with a concurrent transaction, as REPEATABLE READ and SERIALIZABLE have them, and a
+    /// deadlock are retried up to nine times.
     ///
     /// # Errors
     ///
-    /// - [`LeaseHeld`](LockError::LeaseHeld): somebody holds it;
+    /// - [`LeaseHeld`](LockError::LeaseHeld): another session holds the lease, or changes its row at this
+    ///   moment;
     /// - [`InvalidLease`](LockError::InvalidLease): the name, the note, the owner or the time to live
     ///   can't be; nothing is sent;
     /// - [`AlreadyInTransaction`](LockError::AlreadyInTransaction): a transaction is open, whose
-    ///   rollback would take the lease away again unnoticed;
+    ///   rollback would take the lease away again unnoticed; on MySQL and MariaDB also one that Diesel
+    ///   does not know of;
     /// - [`CommitUnknown`](LockError::CommitUnknown): the connection was lost.
     ///   [`holder`](Self::holder) tells, on another one;
     /// - those of [`RowLock::with`](crate::RowLock::with) that a database has for every write.
@@ -40,30 +47,53 @@ impl Lease {
         conn: &mut C,
         owner: &str,
     ) -> Result<HeldLease, LockError> {
+        let since = Instant::now();
         let values = self.values_of(owner)?;
         let row = if let Some(at_once) = C::Backend::AT_ONCE {
-            let rows = alone(conn, at_once.acquire, values)?;
-            self.taken(rows.into_iter().next())?
+            one_row(conn, at_once.acquire, values).and_then(|row| self.if_taken(row))
         } else {
-            transaction(conn, |conn| {
-                let seen = look(conn, LOOK, values)?.into_iter().next();
-                if seen.is_none() {
-                    changed(conn, C::Backend::ENSURE_ROW, values)?;
-                }
-                // Without waiting, for which there are other calls.
-                self.free(seen)?;
-                let locked = self.lock_no_wait(conn, values)?;
-                self.free(locked)?;
-                take(conn, values)
-            })?
+            transaction(conn, |conn| self.take_if_free(conn, values))
         };
-        Ok(HeldLease::new(self.clone(), row.3))
+        match row {
+            Ok(row) => Ok(self.held_as(&row, values, since)),
+            // Again and again a concurrent one was faster.
+            Err(error) if has_lost(&error) => Err(self.held(None)),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Acquires the lease as soon as nobody else holds it.
+    /// In a transaction. It looks first, without a lock, and so a caller that is frozen in this moment does
+    /// not keep the row from its holder.
     ///
-    /// It asks again and again, after pauses of 10 to 250 ms with a random part. Callers are not served
-    /// in the order in which they came.
+    /// Whether the lease is free counts when the row is locked, in the statement that writes it. MySQL's
+    /// clock stands still within a statement: one that began before another session's `COMMIT`, and sees
+    /// what that wrote, takes its end for one by a clock that was set back since.
+    fn take_if_free<C>(&self, conn: &mut C, values: Values<'_>) -> Result<LeaseRow, LockError>
+    where
+        C: LockConnection,
+    {
+        let mut row = None;
+        if let Some(seen) = look(conn, LOOK, values)?.into_iter().next() {
+            if !seen.6 {
+                return Err(self.held(Some(seen)));
+            }
+            row = self.lock_no_wait(conn, values, Some(seen))?;
+        }
+        if row.is_none() {
+            // There is none, or it was purged since the look.
+            changed(conn, C::Backend::ENSURE_ROW, values)?;
+            row = self.lock_no_wait(conn, values, None)?;
+        }
+        match changed(conn, TAKE_FREE, values)? {
+            0 => Err(self.held(row)),
+            _ => taken(conn, values),
+        }
+    }
+
+    /// Acquires the lease as soon as it is free or expired.
+    ///
+    /// It polls, with pauses of 10 to 250 ms that have a random part. Callers are not served in the order
+    /// of their calls.
     ///
     /// Executes the SQL of [`try_acquire`](Self::try_acquire).
     ///
@@ -158,19 +188,20 @@ impl Lease {
         admin: &str,
         reason: &str,
     ) -> Result<HeldLease, LockError> {
+        let since = Instant::now();
         name::check("reason", reason, 0..=10_000)?;
         let values = Values {
             reason,
             ..self.values_of(admin)?
         };
         let row = if let Some(at_once) = C::Backend::AT_ONCE {
-            let rows = alone(conn, at_once.take_over, values)?;
-            self.taken(rows.into_iter().next())?
+            one_row(conn, at_once.take_over, values)?.ok_or_else(|| self.held(None))?
         } else {
             transaction(conn, |conn| {
                 changed(conn, C::Backend::ENSURE_ROW, values)?;
                 let before = look(conn, LOCK, values)?.into_iter().next();
-                let row = take(conn, values)?;
+                changed(conn, TAKE, values)?;
+                let row = taken(conn, values)?;
                 let ousted = before.and_then(|row| Some((row.1?, row.3)));
                 let values = Values {
                     ousted: ousted.as_ref().map(|(owner, _)| owner.as_str()),
@@ -181,31 +212,28 @@ impl Lease {
                 Ok(row)
             })?
         };
-        Ok(HeldLease::new(self.clone(), row.3))
+        Ok(self.held_as(&row, values, since))
     }
 
     fn values_of<'v>(&'v self, owner: &'v str) -> Result<Values<'v>, LockError> {
         name::check("owner", owner, 1..=255)?;
         Ok(Values {
             owner,
+            nonce: handle::random(),
             ..self.values()?
         })
     }
 
-    /// The row, of a statement that says by its last column whether it was taken.
-    fn taken(&self, row: Option<LeaseRow>) -> Result<LeaseRow, LockError> {
-        match row {
-            Some(row) if row.6 => Ok(row),
-            // `None`: somebody has inserted it just now.
-            row => Err(self.held(row)),
-        }
+    fn held_as(&self, row: &LeaseRow, values: Values<'_>, since: Instant) -> HeldLease {
+        let handle = handle::Handle::new(row.3, values.nonce);
+        HeldLease::acquired(self.clone(), handle, since)
     }
 
-    /// Of a statement that says by its last column whether it can be had.
-    fn free(&self, row: Option<LeaseRow>) -> Result<(), LockError> {
+    /// The row of a statement whose last column says whether it was taken.
+    fn if_taken(&self, row: Option<LeaseRow>) -> Result<LeaseRow, LockError> {
         match row {
-            Some(row) if !row.6 => Err(self.held(Some(row))),
-            _ => Ok(()),
+            Some(row) if row.6 => Ok(row),
+            row => Err(self.held(row)),
         }
     }
 
@@ -216,11 +244,13 @@ impl Lease {
         }
     }
 
-    /// A holder that was late, but is in a guarded transaction, still has the row.
+    /// A holder whose lease has expired, but whose guarded transaction is still open, has the row locked:
+    /// the one that was `seen` in it.
     fn lock_no_wait<C>(
         &self,
         conn: &mut C,
         values: Values<'_>,
+        seen: Option<LeaseRow>,
     ) -> Result<Option<LeaseRow>, LockError>
     where
         C: LockConnection,
@@ -231,7 +261,7 @@ impl Lease {
         };
         let rows = C::Backend::leases(conn, &statement).map_err(|error| {
             match classify::<C::Backend>(error, Waiting::Never) {
-                LockError::Busy { .. } => self.held(None),
+                LockError::Busy { .. } => self.held(seen),
                 other => other,
             }
         })?;
@@ -239,24 +269,11 @@ impl Lease {
     }
 }
 
-fn alone<C>(conn: &mut C, sql: &'static str, values: Values<'_>) -> Result<Vec<LeaseRow>, LockError>
+/// The row that this transaction has written.
+fn taken<C>(conn: &mut C, values: Values<'_>) -> Result<LeaseRow, LockError>
 where
     C: LockConnection,
 {
-    refuse_nested(conn)?;
-    run_alone(conn, |conn| {
-        C::Backend::leases(conn, &Statement { sql, values })
-    })
-}
-
-/// The row is locked: whoever takes a token now has the highest of this lease, since nobody else can
-/// take one for it before this transaction ends.
-fn take<C>(conn: &mut C, values: Values<'_>) -> Result<LeaseRow, LockError>
-where
-    C: LockConnection,
-{
-    changed(conn, NEXT_TOKEN, values)?;
-    changed(conn, TAKE, values)?;
     let row = look(conn, LOOK, values)?.into_iter().next();
     row.ok_or(LockError::NotFound { key: None })
 }

@@ -6,7 +6,7 @@ use diesel::result::QueryResult;
 
 use super::sql::{LeaseRow, OverrideRow, Statement};
 
-/// The words of a backend for leases.
+/// What the lease statements need from a backend.
 ///
 /// It can't be implemented outside of this crate.
 pub trait LeaseBackend: Backend {
@@ -18,11 +18,15 @@ pub trait LeaseBackend: Backend {
     #[doc(hidden)]
     const NOW: &'static str;
 
-    /// Acquires, or overrides, as one statement, where the backend has such a one.
+    /// The time at which the call was made, by the same clock, however long it waited for a lock since.
+    #[doc(hidden)]
+    const ASKED: &'static str = Self::NOW;
+
+    /// The calls that the backend can make as one statement.
     #[doc(hidden)]
     const AT_ONCE: Option<AtOnce> = None;
 
-    /// Inserts a row that nobody holds, unless there is one; whoever else inserts it waits.
+    /// Inserts a row without a holder, unless the row exists; another session that inserts it waits.
     #[doc(hidden)]
     const ENSURE_ROW: &'static str;
 
@@ -34,9 +38,18 @@ pub trait LeaseBackend: Backend {
     #[doc(hidden)]
     const NO_WAIT: &'static str = "";
 
-    /// Keeps tokens from being given out while old ones are deleted.
+    /// The function that returns the greatest of its arguments.
     #[doc(hidden)]
-    const BEFORE_PURGE: Option<&'static str> = None;
+    const GREATEST: &'static str;
+
+    /// Locks and returns up to 500 leases that ended more than the time to live ago. It skips rows that
+    /// another session has locked.
+    #[doc(hidden)]
+    const ENDED: &'static str;
+
+    /// Sets the isolation level of the next transaction, where the session's may be too strict.
+    #[doc(hidden)]
+    const READ_COMMITTED: Option<&'static str> = None;
 
     #[doc(hidden)]
     fn execute<C>(conn: &mut C, statement: &Statement<'_>) -> QueryResult<usize>
@@ -54,13 +67,16 @@ pub trait LeaseBackend: Backend {
         C: LoadConnection<Backend = Self>;
 }
 
-/// The statements that do all at once.
+/// Calls that are one statement each. The first two return no row when they had to insert it, and then
+/// run again.
 #[derive(Debug, Clone, Copy)]
 pub struct AtOnce {
     /// Returns the lease and whether it was acquired just now.
     pub(crate) acquire: &'static str,
     /// Returns the lease.
     pub(crate) take_over: &'static str,
+    /// Changes one row if the lease is still held.
+    pub(crate) renew: &'static str,
 }
 
 /// What runs the statements: the same for each backend, but Diesel's bounds can't say so for all of

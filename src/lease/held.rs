@@ -1,34 +1,60 @@
 //! [`HeldLease`]: what its holder can do with it.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
+use super::backend::LeaseBackend;
+use super::handle::Handle;
+use super::run::{changed, execute, has_lost, look, pause, transaction, ATTEMPTS};
 use super::sql::{Values, GUARD, RELEASE, RENEW};
-use super::view::look;
-use super::{execute, Lease};
+use super::times::Times;
+use super::Lease;
 use crate::backend::{LockBackend, Settings};
-use crate::connection::LockConnection;
+use crate::connection::{status, LockConnection};
 use crate::error::LockError;
 use crate::select::clause::{ForUpdate, Strength};
 use crate::telemetry::Call;
 use crate::transaction::{run, Request};
 
-/// A lease that was acquired: the lease and its token.
+/// A lease that was acquired: the lease and its [`Handle`].
 ///
 /// Whether it is *still* held only the server can say, and only [`guarded`](Self::guarded) makes sure.
 /// It holds no connection and is not released when it is dropped: that takes a connection, or time.
-/// Kept somewhere as its name and its [`token`](Self::token), it outlives the process
-/// ([`Lease::with_token`]).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Kept somewhere as its name and its [`handle`](Self::handle), it outlives the process
+/// ([`Lease::with_handle`]).
+#[derive(Clone)]
 #[must_use = "a lease is held until it is released, or its time is over"]
 pub struct HeldLease {
     lease: Lease,
-    token: i64,
+    handle: Handle,
+    times: Arc<Times>,
+}
+
+/// Equal if they are the same holding of the same lease.
+impl PartialEq for HeldLease {
+    fn eq(&self, other: &Self) -> bool {
+        self.lease == other.lease && self.handle == other.handle
+    }
+}
+
+impl Eq for HeldLease {}
+
+impl fmt::Debug for HeldLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldLease")
+            .field("lease", &self.lease)
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Lease {
-    /// The lease as acquired earlier with this token, in another request or another process.
+    /// The lease as acquired earlier with this handle, in another request or another process.
     ///
-    /// Sends no SQL: a token that is not (any more) that of the lease is found where it is used.
+    /// Sends no SQL: a handle that is not, or no longer, that of the lease's holder is found where it is
+    /// used.
     ///
     /// # Example
     ///
@@ -39,11 +65,11 @@ impl Lease {
     /// # fn main() -> Result<(), LockError> {
     /// # let conn = &mut establish_connection();
     /// # Lease::create_tables(conn)?;
-    /// // A user begins to edit; the token goes into the form …
-    /// let token = Lease::named("accounts/1").try_acquire(conn, "Ada")?.token();
+    /// // A user begins to edit; the handle goes into a hidden field of the form …
+    /// let field: String = Lease::named("accounts/1").try_acquire(conn, "Ada")?.handle().to_string();
     ///
     /// // … and comes back with it.
-    /// let held = Lease::named("accounts/1").with_token(token);
+    /// let held = Lease::named("accounts/1").with_handle(field.parse()?);
     /// held.guarded(conn, |conn| {
     ///     diesel::update(accounts::table.find(1)).set(accounts::owner.eq("Ada L.")).execute(conn)?;
     ///     Ok::<_, LockError>(())
@@ -52,14 +78,23 @@ impl Lease {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn with_token(self, token: i64) -> HeldLease {
-        HeldLease::new(self, token)
+    pub fn with_handle(self, handle: Handle) -> HeldLease {
+        HeldLease {
+            lease: self,
+            handle,
+            times: Arc::default(),
+        }
     }
 }
 
 impl HeldLease {
-    pub(super) fn new(lease: Lease, token: i64) -> Self {
-        Self { lease, token }
+    /// `sent` is when the request was.
+    pub(super) fn acquired(lease: Lease, handle: Handle, sent: Instant) -> Self {
+        Self {
+            lease,
+            handle,
+            times: Arc::new(Times::since(sent)),
+        }
     }
 
     /// The lease.
@@ -67,40 +102,68 @@ impl HeldLease {
         &self.lease
     }
 
-    /// The fencing token: higher than that of every holder of this lease before, also after it was
-    /// released, has expired, was overridden or purged. What is not in this database can be guarded by
-    /// it, too, if it refuses a token lower than one that it has seen.
+    /// What brings this holding back in another request or process ([`Lease::with_handle`]).
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// The fencing token: higher than that of every earlier holder of this lease, also after it was
+    /// released, has expired, was overridden or purged. It is at least the server's clock in microseconds
+    /// since 1970.
+    ///
+    /// A store outside of this database can be guarded by it, too, if it refuses a token lower than one
+    /// that it has seen. The database itself also checks the random part of the [`Handle`], which tells
+    /// holders apart whose tokens are equal: after a restore from a backup, on a server whose clock is
+    /// behind.
     pub fn token(&self) -> i64 {
-        self.token
+        self.handle.token()
     }
 
     /// Lets the lease last its whole [time to live](Lease::ttl) from now on, if it is still held.
     ///
-    /// Executes `UPDATE row_lock_leases SET expires_at = …, ttl = … WHERE name = … AND token = … AND
-    /// owner IS NOT NULL AND expires_at > …`.
+    /// It waits for a [guarded](Self::guarded) write of this holder, and the time to live begins when that
+    /// wait is over: after `Ok` the lease lasts at least that long from the moment at which the server
+    /// wrote it. A lease that expires during this wait is renewed all the same, unless another session was
+    /// faster to take it.
+    ///
+    /// Executes, on PostgreSQL, `WITH … (SELECT … FROM row_lock_leases WHERE name = … AND token = … AND …
+    /// FOR UPDATE) UPDATE row_lock_leases SET expires_at = …, ttl = …`; elsewhere the two as a
+    /// transaction.
     ///
     /// # Errors
     ///
-    /// - [`StaleToken`](LockError::StaleToken): it was released, its time is over, or somebody else has
-    ///   it;
-    /// - [`Timeout`](LockError::Timeout): a [guarded](Self::guarded) transaction has it for too long;
+    /// - [`StaleToken`](LockError::StaleToken): the lease was released, has expired, or another session
+    ///   holds it;
+    /// - [`Timeout`](LockError::Timeout): a [guarded](Self::guarded) transaction has the row locked for
+    ///   too long;
     /// - those of [`Lease::try_acquire`], but for `LeaseHeld`.
     pub fn renew<C: LockConnection>(&self, conn: &mut C) -> Result<(), LockError> {
-        let rows = execute(conn, RENEW, self.values()?)?;
-        self.mine(rows > 0)
+        let values = self.values()?;
+        let sent = Instant::now();
+        let rows = match C::Backend::AT_ONCE {
+            Some(at_once) => execute(conn, at_once.renew, values)?,
+            None => transaction(conn, |conn| match look(conn, GUARD, values)?.len() {
+                0 => Ok(0),
+                // Another statement, which reads the clock behind the wait for the row.
+                _ => changed(conn, RENEW, values),
+            })?,
+        };
+        self.mine(rows > 0)?;
+        self.times.renewed(sent);
+        Ok(())
     }
 
-    /// Gives the lease back, so that somebody else can have it at once.
+    /// Gives the lease back, so that another session can acquire it at once.
     ///
-    /// One whose time is over, but which nobody else has taken, can be released, too.
+    /// A lease that has expired, but that no other session has taken, can be released, too.
     ///
-    /// Executes `UPDATE row_lock_leases SET owner = NULL, … WHERE name = … AND token = … AND owner IS NOT
-    /// NULL`.
+    /// Executes `UPDATE row_lock_leases SET owner = NULL, … WHERE name = … AND token = … AND nonce = … AND
+    /// owner IS NOT NULL`.
     ///
     /// # Errors
     ///
-    /// - [`StaleToken`](LockError::StaleToken): it was released before, or somebody else has it, which
-    ///   stays as it is;
+    /// - [`StaleToken`](LockError::StaleToken): it was released before, or another session holds it, which
+    ///   keeps it;
     /// - those of [`Lease::try_acquire`], but for `LeaseHeld`.
     pub fn release<C: LockConnection>(&self, conn: &mut C) -> Result<(), LockError> {
         let rows = execute(conn, RELEASE, self.values()?)?;
@@ -110,20 +173,23 @@ impl HeldLease {
     /// Runs `f` in a transaction in which nobody can take the lease, and commits when `f` returns `Ok`;
     /// but only if the lease is still held.
     ///
-    /// This is the write that a holder who was frozen, and wakes up late, can't make: the transaction
-    /// begins by locking the row of the lease, and asks for the token there. While `f` runs, who wants
-    /// to acquire the lease is told that it is held, even when its time runs out meanwhile; to
-    /// [`renew`](Self::renew) and [`override_by`](Lease::override_by) wait for the end. All that a
+    /// A holder that was frozen and wakes up late can't make this write: the transaction begins by locking
+    /// the row of the lease, and checks the handle there. While `f` runs, other sessions find the lease
+    /// held, even when it expires meanwhile; [`renew`](Self::renew) and
+    /// [`override_by`](Lease::override_by) wait for the end. All that a
     /// [locked call](crate::RowLock::with) guarantees is guaranteed here; inside an open transaction it
     /// is a savepoint.
     ///
-    /// Executes `BEGIN`, `SELECT … FROM row_lock_leases WHERE name = … AND token = … AND … FOR UPDATE`,
-    /// the statements of `f`, and `COMMIT`, with the guards of [`RowLock::with`](crate::RowLock::with).
+    /// Executes `BEGIN`, `SELECT … FROM row_lock_leases WHERE name = … AND token = … AND nonce = … AND …
+    /// FOR UPDATE`, the statements of `f`, and `COMMIT`, with the guards of
+    /// [`RowLock::with`](crate::RowLock::with). If that first statement conflicts with a concurrent
+    /// transaction, as under REPEATABLE READ with a renewal, and no transaction is open outside, it is
+    /// retried up to nine times; `f` runs once.
     ///
     /// # Errors
     ///
-    /// - [`StaleToken`](LockError::StaleToken): the lease was released, its time is over, or somebody
-    ///   else has it; `f` did not run;
+    /// - [`StaleToken`](LockError::StaleToken): the lease was released, has expired, or another session
+    ///   holds it; `f` did not run;
     /// - [`InvalidLease`](LockError::InvalidLease): there can be no such lease;
     /// - those of [`RowLock::with`](crate::RowLock::with), but for `NotFound`;
     /// - any error of `f` itself, as it is.
@@ -150,32 +216,68 @@ impl HeldLease {
         let call = Call::begin(C::Backend::SYSTEM, ForUpdate::NAME, || {
             Some("row_lock_leases")
         });
-        run(
-            conn,
-            request,
-            &call,
-            |conn| self.mine(!look(conn, GUARD, values)?.is_empty()),
-            |conn, ()| f(conn),
-        )
+        let outermost = status(conn).depth.is_none_or(|depth| depth == 0);
+        let mut f = Some(f);
+        let mut attempts = 1;
+        loop {
+            let sent = Instant::now();
+            // Dropped behind the end of the transaction.
+            let writing = Cell::new(None);
+            let again = Cell::new(false);
+            let result = run(
+                conn,
+                request,
+                &call,
+                |conn| {
+                    let rows = look(conn, GUARD, values)
+                        .inspect_err(|error| again.set(outermost && has_lost(error)))?;
+                    self.mine(!rows.is_empty())?;
+                    writing.set(Some(self.times.write(sent)));
+                    Ok(())
+                },
+                |conn, ()| match f.take() {
+                    Some(f) => f(conn),
+                    None => unreachable!("an attempt that ran `f` is the last one"),
+                },
+            );
+            if !again.get() || attempts == ATTEMPTS {
+                return result;
+            }
+            pause(attempts);
+            attempts += 1;
+        }
     }
 
     pub(super) fn ttl(&self) -> Duration {
         self.lease.ttl
     }
 
-    fn mine(&self, is_mine: bool) -> Result<(), LockError> {
-        if is_mine {
-            return Ok(());
-        }
-        Err(LockError::StaleToken {
-            lease: self.lease.name.clone(),
-            token: self.token,
-        })
+    pub(super) fn times(&self) -> &Arc<Times> {
+        &self.times
     }
 
-    fn values(&self) -> Result<Values<'_>, LockError> {
+    pub(super) fn stale(&self) -> LockError {
+        LockError::StaleToken {
+            lease: self.lease.name.clone(),
+            token: self.token(),
+        }
+    }
+
+    fn mine(&self, is_mine: bool) -> Result<(), LockError> {
+        if is_mine {
+            Ok(())
+        } else {
+            Err(self.stale())
+        }
+    }
+
+    pub(super) fn values(&self) -> Result<Values<'_>, LockError> {
+        let asked = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let asked = asked.unwrap_or_default().as_micros();
         Ok(Values {
-            token: self.token,
+            token: self.token(),
+            nonce: self.handle.nonce(),
+            asked: i64::try_from(asked).unwrap_or(i64::MAX),
             ..self.lease.values()?
         })
     }

@@ -2,25 +2,28 @@
 
 mod acquire;
 pub(crate) mod backend;
+mod handle;
 mod held;
 mod keep_alive;
 mod name;
+mod purge;
+mod run;
 pub(crate) mod sql;
+mod times;
 mod view;
 
 use std::time::Duration;
 
 use self::backend::LeaseBackend;
+pub use self::handle::Handle;
 pub use self::held::HeldLease;
 pub use self::keep_alive::KeepAlive;
 pub use self::name::RowName;
-use self::sql::{Statement, Values};
+use self::sql::Values;
 pub use self::view::{Holder, Override};
-use crate::backend::{classify, Settings, Waiting};
-use crate::connection::{status, LockConnection};
+use crate::backend::{classify, Waiting};
+use crate::connection::LockConnection;
 use crate::error::LockError;
-use crate::telemetry::Call;
-use crate::transaction::{run, run_alone, Request};
 
 /// What can be leased: a name, and how.
 ///
@@ -71,7 +74,7 @@ impl Lease {
     /// Creates the tables of the leases unless they are there.
     ///
     /// Executes the text of the crate's migration `row_lock_leases`: `CREATE TABLE IF NOT EXISTS
-    /// row_lock_leases (…)`, and a table of overrides, and (on PostgreSQL a sequence) of tokens.
+    /// row_lock_leases (…)`, and the tables `row_lock_lease_floor` and `row_lock_overrides`.
     ///
     /// # Errors
     ///
@@ -91,59 +94,4 @@ impl Lease {
             ..Values::default()
         })
     }
-}
-
-/// A transaction with nothing but these statements in it. Outside of others: what a rollback would take
-/// back must not be told to anybody before.
-fn transaction<C, R>(
-    conn: &mut C,
-    body: impl FnOnce(&mut C) -> Result<R, LockError>,
-) -> Result<R, LockError>
-where
-    C: LockConnection,
-{
-    let request = Request {
-        settings: Settings::NONE,
-        outermost: true,
-        commit_token: None,
-    };
-    refuse_nested(conn)?;
-    run(
-        conn,
-        request,
-        &Call::untold(),
-        |_| Ok(()),
-        |conn, ()| body(conn),
-    )
-}
-
-/// One statement that changes something, by itself where the backend does the rest as one, too.
-fn execute<C>(conn: &mut C, sql: &'static str, values: Values<'_>) -> Result<usize, LockError>
-where
-    C: LockConnection,
-{
-    let statement = Statement { sql, values };
-    if C::Backend::AT_ONCE.is_some() {
-        refuse_nested(conn)?;
-        run_alone(conn, |conn| C::Backend::execute(conn, &statement))
-    } else {
-        transaction(conn, |conn| changed(conn, sql, values))
-    }
-}
-
-fn changed<C>(conn: &mut C, sql: &'static str, values: Values<'_>) -> Result<usize, LockError>
-where
-    C: LockConnection,
-{
-    C::Backend::execute(conn, &Statement { sql, values })
-        .map_err(|error| classify::<C::Backend>(error, Waiting::Session))
-}
-
-fn refuse_nested<C: LockConnection>(conn: &mut C) -> Result<(), LockError> {
-    if status(conn).depth.is_some_and(|depth| depth > 0) {
-        return Err(LockError::AlreadyInTransaction {
-            reason: "a lease can't change hands inside an open transaction",
-        });
-    }
-    Ok(())
 }

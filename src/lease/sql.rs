@@ -11,12 +11,23 @@ use diesel::RunQueryDsl;
 
 use super::backend::LeaseBackend;
 
-/// Whoever wants it may have it: it was released, it has expired, or the clock was set back: then its
-/// end is further away than it has ever been, and nobody shall wait for that.
-pub(crate) const FREE: &str = "(owner IS NULL OR expires_at <= {now} OR expires_at > {now} + ttl)";
+/// The lease can be acquired: it was released, it has expired, or the server's clock was set back. In the
+/// last case its end is further away than its time to live. By more than a second: MySQL's clock is that
+/// of the statement's beginning, and the row may have been written since.
+pub(crate) const FREE: &str = "(owner IS NULL OR expires_at <= {now} \
+     OR expires_at > {now} + ttl + 1000000)";
 
-/// Of the token, and in time.
-const MINE: &str = "name = {name} AND token = {token} AND owner IS NOT NULL AND expires_at > {now}";
+/// Of this holder.
+const OWN: &str = "name = {name} AND token = {token} AND nonce = {nonce} AND owner IS NOT NULL";
+
+/// Of this holder, and not expired when the call was made. The wait for the row does not count: another
+/// session that takes the lease meanwhile changes its token.
+const MINE: &str = "{own} AND expires_at > {when_asked}";
+
+/// The next token. The clock keeps tokens rising after a restore from a backup, the other two keep them
+/// rising after the clock was set back, also for a row that was purged and is new.
+const NEXT: &str = "{greatest}(token, \
+     COALESCE((SELECT f.token FROM row_lock_lease_floor AS f WHERE f.id = 1), 0), {now}) + 1";
 
 pub(super) const LOOK: &str = "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE name = {name}";
@@ -28,10 +39,14 @@ pub(super) const LOCK_NO_WAIT: &str =
     "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE name = {name}{for_update}{no_wait}";
 
-pub(super) const NEXT_TOKEN: &str = "UPDATE row_lock_lease_tokens SET last = last + 1";
+pub(super) const TAKE: &str = "{take}";
 
-pub(super) const TAKE: &str = "UPDATE row_lock_leases SET owner = {owner}, note = {note}, \
-     token = (SELECT last FROM row_lock_lease_tokens), \
+pub(super) const TAKE_FREE: &str = "{take} AND {free}";
+
+/// The next token reads the floor in a statement behind the lock of the row, and so behind a purge of that
+/// name.
+const TAKE_ROW: &str = "UPDATE row_lock_leases SET owner = {owner}, note = {note}, \
+     token = {next}, nonce = {nonce}, \
      acquired_at = {now}, expires_at = {now} + {ttl}, ttl = {ttl} WHERE name = {name}";
 
 pub(super) const AUDIT: &str = "INSERT INTO row_lock_overrides \
@@ -40,10 +55,10 @@ pub(super) const AUDIT: &str = "INSERT INTO row_lock_overrides \
      FROM row_lock_leases WHERE name = {name}";
 
 pub(super) const RENEW: &str =
-    "UPDATE row_lock_leases SET expires_at = {now} + {ttl}, ttl = {ttl} WHERE {mine}";
+    "UPDATE row_lock_leases SET expires_at = {now} + {ttl}, ttl = {ttl} WHERE {own}";
 
 pub(super) const RELEASE: &str = "UPDATE row_lock_leases SET owner = NULL, note = '', \
-     expires_at = {now} WHERE name = {name} AND token = {token} AND owner IS NOT NULL";
+     expires_at = {now} WHERE {own}";
 
 pub(super) const GUARD: &str = "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE {mine}{for_update}";
@@ -56,7 +71,10 @@ pub(super) const EXPIRED: &str =
     "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE owner IS NOT NULL AND {free} ORDER BY expires_at, name";
 
-pub(super) const PURGE: &str = "DELETE FROM row_lock_leases WHERE expires_at < {now} - {ttl}";
+pub(super) const PURGE: &str = "DELETE FROM row_lock_leases WHERE name IN ({names})";
+
+pub(super) const RAISE_FLOOR: &str = "UPDATE row_lock_lease_floor \
+     SET token = {greatest}(token, {token}) WHERE id = 1";
 
 pub(super) const OVERRIDES: &str =
     "SELECT name, admin, reason, token, ousted, ousted_token, overridden_at \
@@ -94,9 +112,15 @@ pub(super) struct Values<'v> {
     pub(super) owner: &'v str,
     pub(super) note: &'v str,
     pub(super) reason: &'v str,
+    /// The names of several leases; a statement with them is not kept in Diesel's cache, or each number
+    /// of them would stay there.
+    pub(super) names: &'v [&'v str],
     /// In microseconds.
     pub(super) ttl: i64,
     pub(super) token: i64,
+    pub(super) nonce: i64,
+    /// By this process's clock, in microseconds since 1970.
+    pub(super) asked: i64,
     pub(super) ousted: Option<&'v str>,
     pub(super) ousted_token: Option<i64>,
 }
@@ -155,6 +179,17 @@ impl Statement<'_> {
                 Some("note") => out.push_bind_param::<Text, str>(values.note)?,
                 Some("reason") => out.push_bind_param::<Text, str>(values.reason)?,
                 Some("ttl") => out.push_bind_param::<BigInt, i64>(&values.ttl)?,
+                Some("names") => {
+                    out.unsafe_to_cache_prepared();
+                    for (at, name) in values.names.iter().enumerate() {
+                        if at > 0 {
+                            out.push_sql(", ");
+                        }
+                        out.push_bind_param::<Text, str>(name)?;
+                    }
+                }
+                Some("nonce") => out.push_bind_param::<BigInt, i64>(&values.nonce)?,
+                Some("asked") => out.push_bind_param::<BigInt, i64>(&values.asked)?,
                 Some("token") => out.push_bind_param::<BigInt, i64>(&values.token)?,
                 Some("ousted") => out.push_bind_param::<Nullable<Text>, _>(&values.ousted)?,
                 Some("ousted_token") => {
@@ -164,7 +199,12 @@ impl Statement<'_> {
                 Some("for_update") => out.push_sql(DB::FOR_UPDATE),
                 Some("no_wait") => out.push_sql(DB::NO_WAIT),
                 Some("free") => self.walk(FREE, out)?,
+                Some("own") => self.walk(OWN, out)?,
                 Some("mine") => self.walk(MINE, out)?,
+                Some("take") => self.walk(TAKE_ROW, out)?,
+                Some("next") => self.walk(NEXT, out)?,
+                Some("when_asked") => self.walk(DB::ASKED, out)?,
+                Some("greatest") => out.push_sql(DB::GREATEST),
                 Some(other) => unreachable!("{other} stands for nothing"),
             }
         }

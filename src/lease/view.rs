@@ -3,10 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use super::backend::LeaseBackend;
-use super::sql::{
-    LeaseRow, OverrideRow, Statement, Values, EXPIRED, HOLDERS, LOOK, OVERRIDES, PURGE,
-};
-use super::{changed, name, transaction, Lease};
+use super::run::look;
+use super::sql::{LeaseRow, OverrideRow, Statement, Values, EXPIRED, HOLDERS, LOOK, OVERRIDES};
+use super::Lease;
 use crate::backend::{classify, Waiting};
 use crate::connection::LockConnection;
 use crate::error::LockError;
@@ -159,40 +158,4 @@ impl Lease {
             .map_err(|error| classify::<C::Backend>(error, Waiting::Session))?;
         Ok(rows.into_iter().map(Override::of).collect())
     }
-
-    /// Deletes what is left of leases that ended more than `age` ago; returns how many. Tokens go on
-    /// rising.
-    ///
-    /// Executes `DELETE FROM row_lock_leases WHERE expires_at < …` in a transaction, on PostgreSQL with
-    /// the table locked, so that leases are acquired before or after it.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_acquire`](Self::try_acquire), but for `LeaseHeld`.
-    pub fn purge<C: LockConnection>(conn: &mut C, age: Duration) -> Result<usize, LockError> {
-        // No age at all is as short as one can be.
-        let values = Values {
-            ttl: name::micros(age.max(Duration::from_nanos(1)))?,
-            ..Values::default()
-        };
-        transaction(conn, |conn| {
-            if let Some(lock) = C::Backend::BEFORE_PURGE {
-                conn.batch_execute(lock)
-                    .map_err(|error| classify::<C::Backend>(error, Waiting::Session))?;
-            }
-            changed(conn, PURGE, values)
-        })
-    }
-}
-
-pub(super) fn look<C>(
-    conn: &mut C,
-    sql: &'static str,
-    values: Values<'_>,
-) -> Result<Vec<LeaseRow>, LockError>
-where
-    C: LockConnection,
-{
-    C::Backend::leases(conn, &Statement { sql, values })
-        .map_err(|error| classify::<C::Backend>(error, Waiting::Session))
 }

@@ -13,7 +13,7 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, QueryResult};
 use diesel::sql_types::{BigInt, Nullable};
 use diesel::RunQueryDsl;
 
-use super::{classify, messages};
+use super::{cache, classify, messages};
 use crate::backend::{batch, Cause, LockBackend, Messages, Settings, Translations, Waiting, GUARD};
 
 impl LockBackend for Mysql {
@@ -21,6 +21,7 @@ impl LockBackend for Mysql {
     const VICTIM_LOSES_TRANSACTION: bool = true;
     const CONNECTIONS_PER_ROW: usize = 2;
     const ROW_VALUES: &'static str = "";
+    const BINDS: usize = 65_535;
     const CREATE_COMMITS: &'static str =
         include_str!("../../migrations/mysql/2026-11-22-000001_row_lock_commits/up.sql");
 
@@ -100,8 +101,10 @@ impl LockBackend for Mysql {
     where
         C: LoadConnection<Backend = Self>,
     {
-        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-        conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
+        if cache::is_on(conn) {
+            conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+            conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
+        }
     }
 
     fn ended_by_failed_statement<C>(conn: &mut C) -> bool
@@ -193,11 +196,15 @@ fn settings_back(settings: Settings) -> String {
     format!("SET autocommit = COALESCE(@row_lock_autocommit, @@autocommit){wait}{hold}")
 }
 
-/// Whole seconds, rounded up; no server takes less. MariaDB's limit is 100,000,000.
+/// A year. MariaDB cuts a longer time down to that, or refuses it if `sql_mode` has
+/// `STRICT_ALL_TABLES`.
+const LONGEST: u64 = 365 * 24 * 60 * 60;
+
+/// Whole seconds, rounded up; no server takes less.
 fn seconds(time: Duration) -> u64 {
     time.as_micros()
         .div_ceil(1_000_000)
         .try_into()
         .unwrap_or(u64::MAX)
-        .clamp(1, 100_000_000)
+        .clamp(1, LONGEST)
 }

@@ -16,15 +16,15 @@ use crate::select::clause::{
 };
 
 impl LockStrength<Mysql> for ForUpdate {
-    const SQL: &'static str = " FOR UPDATE";
+    const SQL: &'static str = "FOR UPDATE";
 }
 
 /// Both servers have had `LOCK IN SHARE MODE` for ever, but MySQL takes options only behind
 /// `FOR SHARE`, which MariaDB does not have. A server that knows neither comment is left with the
 /// bare option, which is a syntax error and not a statement without a lock.
 impl LockStrength<Mysql> for ForShare {
-    const SQL: &'static str = " LOCK IN SHARE MODE";
-    const SQL_BEFORE_OPTION: &'static str = " /*M! LOCK IN SHARE MODE */ /*!80001 FOR SHARE */";
+    const SQL: &'static str = "LOCK IN SHARE MODE";
+    const SQL_BEFORE_OPTION: &'static str = "/*M! LOCK IN SHARE MODE */ /*!80001 FOR SHARE */";
 }
 
 impl<T> LockTables<Mysql> for Of<T>

@@ -1,6 +1,7 @@
 //! MySQL and MariaDB's words.
 
 mod begin;
+mod cache;
 mod classify;
 mod clause;
 mod lease;

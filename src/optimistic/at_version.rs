@@ -12,6 +12,7 @@ use crate::retry::Failure;
 use crate::row_lock::RowLock;
 use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
 use crate::select::key::{KeyValue, KeyedBy};
+use crate::select::lockable::Lockable;
 
 /// A [`RowLock`] for a row of a version that the caller has seen, from [`RowLock::at_version`].
 #[derive(Debug, Clone, Copy)]
@@ -91,14 +92,19 @@ impl<S, W: Copy, T: Copy, H: Hold> AtVersion<S, W, T, H> {
     ///
     /// Only if `f` does.
     #[track_caller]
-    pub fn with<'q, C, Q, M, K, Kind, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
+    pub fn with<'q, C, Q, M, K, Kind, R, E, F, Form>(
+        self,
+        conn: &mut C,
+        query: Q,
+        f: F,
+    ) -> Result<R, E>
     where
         C: LockConnection,
         S: LockStrength<C::Backend>,
         W: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
-        Q: AsQuery,
+        Q: AsQuery<Query: Lockable<C::Backend, Form>>,
         LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
         M: Versioned + KeyedBy<K>,
         K: KeyValue<<M::Table as diesel::Table>::PrimaryKey, C::Backend, Kind>,

@@ -18,6 +18,7 @@ impl LockBackend for Pg {
     const VICTIM_LOSES_TRANSACTION: bool = false;
     const CONNECTIONS_PER_ROW: usize = 2;
     const ROW_VALUES: &'static str = "";
+    const BINDS: usize = 65_535;
     const CREATE_COMMITS: &'static str =
         include_str!("../../migrations/postgres/2026-11-22-000001_row_lock_commits/up.sql");
 

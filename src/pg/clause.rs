@@ -11,19 +11,19 @@ use crate::select::clause::{
 };
 
 impl LockStrength<Pg> for ForUpdate {
-    const SQL: &'static str = " FOR UPDATE";
+    const SQL: &'static str = "FOR UPDATE";
 }
 
 impl LockStrength<Pg> for ForNoKeyUpdate {
-    const SQL: &'static str = " FOR NO KEY UPDATE";
+    const SQL: &'static str = "FOR NO KEY UPDATE";
 }
 
 impl LockStrength<Pg> for ForShare {
-    const SQL: &'static str = " FOR SHARE";
+    const SQL: &'static str = "FOR SHARE";
 }
 
 impl LockStrength<Pg> for ForKeyShare {
-    const SQL: &'static str = " FOR KEY SHARE";
+    const SQL: &'static str = "FOR KEY SHARE";
 }
 
 impl<T> LockTables<Pg> for Of<T>

@@ -1,4 +1,4 @@
-//! PostgreSQL's words for leases: each call is one statement, hence one round trip.
+//! PostgreSQL implementation of the lease statements: each call is one statement, hence one round trip.
 
 use diesel::pg::Pg;
 
@@ -12,59 +12,76 @@ impl LeaseBackend for Pg {
     /// have waited for a lock since.
     const NOW: &'static str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
 
+    const ASKED: &'static str =
+        "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000 AS BIGINT)";
+
     const AT_ONCE: Option<AtOnce> = Some(AtOnce {
         acquire: ACQUIRE,
         take_over: TAKE_OVER,
+        renew: RENEW,
     });
 
     const ENSURE_ROW: &'static str = "";
+    const GREATEST: &'static str = "GREATEST";
     const FOR_UPDATE: &'static str = " FOR UPDATE";
 
-    /// Who acquires a lease takes its token a moment before its row is there, and holds a lock on the
-    /// table meanwhile. A row that is deleted in that moment could have had a higher one.
-    const BEFORE_PURGE: Option<&'static str> =
-        Some("LOCK TABLE row_lock_leases IN SHARE ROW EXCLUSIVE MODE");
+    const ENDED: &'static str = "SELECT name, owner, note, token, acquired_at, expires_at, TRUE \
+         FROM row_lock_leases WHERE expires_at < {now} - {ttl} LIMIT 500 FOR UPDATE SKIP LOCKED";
 
     run_statements!();
 }
 
-/// `seen` and `free` keep it from waiting for a holder whose guarded transaction has the row locked:
-/// `ON CONFLICT DO UPDATE` locks first and asks then. The token is taken under the lock of the row, or
-/// a caller that waited could get one older than that of the holder before it.
+/// `SKIP LOCKED` keeps it from waiting for a holder whose guarded transaction has the row locked.
+///
+/// The token is computed from the row under its lock. A row that does not exist is inserted without a
+/// holder, and the caller runs the statement again: a token that is computed before the insert could be
+/// lower than that of a holder whose row was purged in between.
 const ACQUIRE: &str = "WITH \
-    seen AS (SELECT FROM row_lock_leases WHERE name = {name}), \
-    free AS (SELECT FROM row_lock_leases WHERE name = {name} AND {free} FOR UPDATE SKIP LOCKED), \
+    free AS MATERIALIZED ( \
+        SELECT name FROM row_lock_leases WHERE name = {name} AND {free} FOR UPDATE SKIP LOCKED), \
     taken AS ( \
-        INSERT INTO row_lock_leases AS l \
-        (name, owner, note, token, acquired_at, expires_at, ttl) \
-        SELECT {name}, {owner}, {note}, nextval('row_lock_lease_tokens'), \
-            {now}, {now} + {ttl}, {ttl} \
-        WHERE NOT EXISTS (SELECT FROM seen) OR EXISTS (SELECT FROM free) \
-        ON CONFLICT (name) DO UPDATE SET owner = EXCLUDED.owner, note = EXCLUDED.note, \
-            token = nextval('row_lock_lease_tokens'), acquired_at = {now}, \
-            expires_at = {now} + EXCLUDED.ttl, ttl = EXCLUDED.ttl \
-        WHERE l.owner IS NULL OR l.expires_at <= {now} OR l.expires_at > {now} + l.ttl \
-        RETURNING name, owner, note, token, acquired_at, expires_at) \
+        UPDATE row_lock_leases AS l SET owner = {owner}, note = {note}, \
+            token = {next}, nonce = {nonce}, \
+            acquired_at = {now}, expires_at = {now} + {ttl}, ttl = {ttl} \
+        FROM free WHERE l.name = free.name \
+        RETURNING l.name, l.owner, l.note, l.token, l.acquired_at, l.expires_at), \
+    made AS ( \
+        INSERT INTO row_lock_leases (name, note, token, nonce, acquired_at, expires_at, ttl) \
+        SELECT {name}, '', 0, 0, 0, 0, 0 \
+        WHERE NOT EXISTS (SELECT FROM row_lock_leases WHERE name = {name}) \
+        ON CONFLICT DO NOTHING) \
     SELECT *, TRUE FROM taken \
     UNION ALL \
     SELECT name, owner, note, token, acquired_at, expires_at, FALSE \
     FROM row_lock_leases WHERE name = {name} AND NOT EXISTS (SELECT FROM taken)";
 
-/// `l.owner` is whoever had it when its row was locked; what a `SELECT` before it sees may be older.
+/// `held` is the row as it was when it was locked; what a `SELECT` before it sees may be older. As in
+/// [`ACQUIRE`], a row that does not exist is inserted first.
 const TAKE_OVER: &str = "WITH \
+    held AS MATERIALIZED ( \
+        SELECT name, owner AS ousted, token AS ousted_token \
+        FROM row_lock_leases WHERE name = {name} FOR UPDATE), \
     taken AS ( \
-        INSERT INTO row_lock_leases AS l \
-        (name, owner, note, token, acquired_at, expires_at, ttl) \
-        SELECT {name}, {owner}, {note}, nextval('row_lock_lease_tokens'), \
-            {now}, {now} + {ttl}, {ttl} \
-        ON CONFLICT (name) DO UPDATE SET owner = EXCLUDED.owner, note = EXCLUDED.note, \
-            token = nextval('row_lock_lease_tokens'), acquired_at = {now}, \
-            expires_at = {now} + EXCLUDED.ttl, ttl = EXCLUDED.ttl, \
-            ousted = l.owner, \
-            ousted_token = CASE WHEN l.owner IS NOT NULL THEN l.token END \
-        RETURNING *), \
+        UPDATE row_lock_leases AS l SET owner = {owner}, note = {note}, \
+            token = {next}, nonce = {nonce}, \
+            acquired_at = {now}, expires_at = {now} + {ttl}, ttl = {ttl} \
+        FROM held WHERE l.name = held.name \
+        RETURNING l.*, held.ousted, held.ousted_token), \
+    made AS ( \
+        INSERT INTO row_lock_leases (name, note, token, nonce, acquired_at, expires_at, ttl) \
+        SELECT {name}, '', 0, 0, 0, 0, 0 \
+        WHERE NOT EXISTS (SELECT FROM row_lock_leases WHERE name = {name}) \
+        ON CONFLICT DO NOTHING), \
     audit AS ( \
         INSERT INTO row_lock_overrides \
         (name, admin, reason, token, ousted, ousted_token, overridden_at) \
-        SELECT name, owner, {reason}, token, ousted, ousted_token, acquired_at FROM taken) \
+        SELECT name, owner, {reason}, token, \
+            ousted, CASE WHEN ousted IS NOT NULL THEN ousted_token END, acquired_at FROM taken) \
     SELECT name, owner, note, token, acquired_at, expires_at, TRUE FROM taken";
+
+/// Locks first and reads the clock then. An `UPDATE` alone computes its values before it waits for the
+/// row, and would write an end that is over when the wait is.
+const RENEW: &str = "WITH mine AS MATERIALIZED ( \
+        SELECT name FROM row_lock_leases WHERE {mine} FOR UPDATE) \
+    UPDATE row_lock_leases AS l SET expires_at = {now} + {ttl}, ttl = {ttl} \
+    FROM mine WHERE l.name = mine.name";

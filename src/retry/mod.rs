@@ -194,7 +194,7 @@ impl Retry {
             let pause = pauses.next().unwrap_or_default();
             let too_late = self
                 .deadline
-                .is_some_and(|deadline| begin.elapsed() + pause >= deadline);
+                .is_some_and(|deadline| begin.elapsed().saturating_add(pause) >= deadline);
             if number >= self.attempts || too_late {
                 return Err(LockError::RetriesExhausted {
                     attempts: number,

@@ -1,6 +1,5 @@
 //! What one attempt of a call does. A call without a [`Retry`](crate::Retry) has one.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use diesel::query_source::Table;
 use diesel::result::QueryResult;
 use diesel::RunQueryDsl;
 
+use super::keys::{in_order_of, refuse_duplicates};
 use super::RowLock;
 use crate::backend::{classify, unsupported, LockBackend, Settings};
 use crate::connection::LockConnection;
@@ -22,6 +22,7 @@ use crate::locked::Locked;
 use crate::select::by_key::SelectByKeys;
 use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Wait};
 use crate::select::key::{KeyValue, KeyedBy};
+use crate::select::lockable::Lockable;
 use crate::telemetry::{table_in, Call};
 use crate::transaction::{run, Request};
 
@@ -40,7 +41,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     }
 
     /// One row.
-    pub(crate) fn attempt<'q, C, Q, M, R, E, F>(
+    pub(crate) fn attempt<'q, C, Q, M, R, E, F, Form>(
         self,
         call: &Call,
         conn: &mut C,
@@ -53,12 +54,14 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
         W: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
-        Q: AsQuery,
+        Q: AsQuery<Query: Lockable<C::Backend, Form>>,
         LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
         F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
         E: From<LockError>,
     {
-        let select = self.select(query.as_query());
+        let query = query.as_query();
+        query.check().inspect_err(|error| call.failed(error))?;
+        let select = self.select(query);
         run(
             conn,
             self.request(),
@@ -69,7 +72,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     }
 
     /// Every row of a query.
-    pub(super) fn attempt_all<'q, C, Q, M, R, E, F>(
+    pub(super) fn attempt_all<'q, C, Q, M, R, E, F, Form>(
         self,
         call: &Call,
         conn: &mut C,
@@ -82,12 +85,14 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
         W: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
-        Q: AsQuery,
+        Q: AsQuery<Query: Lockable<C::Backend, Form>>,
         LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
         F: for<'tx> FnOnce(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,
     {
-        let select = self.select(query.as_query());
+        let query = query.as_query();
+        query.check().inspect_err(|error| call.failed(error))?;
+        let select = self.select(query);
         run(
             conn,
             self.request(),
@@ -130,7 +135,10 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
                 }
                 let select = self.select(SelectByKeys::new(M::table(), &keys));
                 let rows = self.acquired::<C, _>(select.load(conn))?;
-                in_order_of(&keys, rows)
+                in_order_of(&keys, rows, |keys| {
+                    let again = self.select_anew(SelectByKeys::in_order(M::table(), keys));
+                    self.acquired::<C, _>(again.load(conn))
+                })
             },
             |conn, rows| f(conn, rows.into_iter().map(Locked::new).collect()),
         )
@@ -151,26 +159,26 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
         M: KeyedBy<K>,
-        K: Clone + Eq + Debug,
+        K: Clone + Eq + Hash + Debug,
         M::Table: FindDsl<K, Output: AsQuery>,
         for<'q> LockingSelect<QueryByKey<M, K>, S, W, T>: LoadQuery<'q, C, M>,
         F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
         E: From<LockError>,
     {
-        let select = self.select(M::table().find(key.clone()).as_query());
+        let find = || M::table().find(key.clone()).as_query();
         run(
             conn,
             self.request(),
             call,
-            |conn| match self.acquired::<C, M>(select.get_result(conn)) {
-                Ok(row) if row.key() == *key => Ok(row),
-                Ok(row) => Err(LockError::WrongRow {
-                    key: format!("{:?}", row.key()),
-                }),
-                Err(LockError::NotFound { .. }) => Err(LockError::NotFound {
-                    key: Some(format!("{key:?}")),
-                }),
-                Err(error) => Err(error),
+            |conn| {
+                let rows = self.acquired::<C, _>(self.select(find()).load(conn))?;
+                let keys = std::slice::from_ref(key);
+                let rows = in_order_of(keys, rows, |_| {
+                    self.acquired::<C, _>(self.select_anew(find()).load(conn))
+                })?;
+                rows.into_iter()
+                    .next()
+                    .ok_or(LockError::NotFound { key: None })
             },
             |conn, row| f(conn, Locked::new(row)),
         )
@@ -200,6 +208,15 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
             strength: self.strength,
             wait: self.wait,
             tables: self.tables,
+            anew: false,
+        }
+    }
+
+    /// The same as a statement of its own, whatever is in a cache.
+    fn select_anew<Q>(self, query: Q) -> LockingSelect<Q, S, W, T> {
+        LockingSelect {
+            anew: true,
+            ..self.select(query)
         }
     }
 
@@ -219,35 +236,4 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
             }
         })
     }
-}
-
-fn refuse_duplicates<K: Eq + Hash + Debug>(keys: &[K]) -> Result<(), LockError> {
-    let mut seen = HashSet::with_capacity(keys.len());
-    match keys.iter().find(|key| !seen.insert(*key)) {
-        Some(key) => Err(LockError::DuplicateKey {
-            key: format!("{key:?}"),
-        }),
-        None => Ok(()),
-    }
-}
-
-/// The rows in the order of the keys; the database returned them in an order of its own.
-fn in_order_of<K, M>(keys: &[K], rows: Vec<M>) -> Result<Vec<M>, LockError>
-where
-    K: Eq + Hash + Debug,
-    M: KeyedBy<K>,
-{
-    let mut rows: HashMap<K, M> = rows.into_iter().map(|row| (row.key(), row)).collect();
-    let asked_for: Vec<_> = keys.iter().map(|key| (key, rows.remove(key))).collect();
-    if let Some(key) = rows.into_keys().next() {
-        return Err(LockError::WrongRow {
-            key: format!("{key:?}"),
-        });
-    }
-    let found = asked_for.into_iter().map(|(key, row)| {
-        row.ok_or_else(|| LockError::NotFound {
-            key: Some(format!("{key:?}")),
-        })
-    });
-    found.collect()
 }

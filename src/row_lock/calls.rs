@@ -13,6 +13,7 @@ use crate::locked::Locked;
 use crate::select::by_key::SelectByKeys;
 use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
 use crate::select::key::{KeyValue, KeyedBy};
+use crate::select::lockable::Lockable;
 
 impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// Locks the row of `query`, hands it to `f` as it is now, and commits when `f` returns `Ok`.
@@ -27,6 +28,21 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// `f`, `CLOSE row_lock_guard; COMMIT`. Each of them is one round trip: as many as
     /// `conn.transaction` needs. On MySQL and MariaDB the guard is a savepoint and `autocommit` is
     /// off meanwhile; on SQLite it is a savepoint in a `BEGIN IMMEDIATE`.
+    ///
+    /// # What is locked
+    ///
+    /// The rows of the tables that the query itself names; not those of a subquery. On MySQL and
+    /// MariaDB the server **locks nothing, and says nothing**, where the query reads from
+    ///
+    /// - a view that is materialized: with `DISTINCT`, `GROUP BY`, `UNION` or
+    ///   `ALGORITHM = TEMPTABLE`;
+    /// - a common table expression in raw SQL that is;
+    /// - a table of MyISAM, Aria or MEMORY. Nothing is rolled back there, either.
+    ///
+    /// Test each such query with [`check`](Self::check). Two queries combined by `UNION`,
+    /// `INTERSECT` or `EXCEPT` are refused: by the types, and in raw SQL by
+    /// [`Unsupported`](LockError::Unsupported). A query type of your own implements
+    /// [`LockableQuery`](crate::bounds::LockableQuery).
     ///
     /// # Nesting
     ///
@@ -53,7 +69,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     ///   [`outermost`](Self::outermost), or in a deferred transaction on SQLite;
     /// - [`HoldExpired`](LockError::HoldExpired): with [`hold_at_most`](Self::hold_at_most);
     /// - [`Unsupported`](LockError::Unsupported): [`of`](Self::of) on MariaDB,
-    ///   [`hold_at_most`](Self::hold_at_most) on MySQL;
+    ///   [`hold_at_most`](Self::hold_at_most) on MySQL, combined queries in raw SQL on both;
     /// - [`CommitUnknown`](LockError::CommitUnknown): the connection was lost at `COMMIT`;
     /// - [`ConnectionLost`](LockError::ConnectionLost): it was lost before;
     /// - [`Database`](LockError::Database): any other error of Diesel;
@@ -81,14 +97,14 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// # }
     /// ```
     #[track_caller]
-    pub fn with<'q, C, Q, M, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
+    pub fn with<'q, C, Q, M, R, E, F, Form>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
     where
         C: LockConnection,
         S: LockStrength<C::Backend>,
         W: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
-        Q: AsQuery,
+        Q: AsQuery<Query: Lockable<C::Backend, Form>>,
         LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
         F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
         E: From<LockError>,
@@ -132,14 +148,14 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// # }
     /// ```
     #[track_caller]
-    pub fn with_all<'q, C, Q, M, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
+    pub fn with_all<'q, C, Q, M, R, E, F, Form>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
     where
         C: LockConnection,
         S: LockStrength<C::Backend>,
         W: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
-        Q: AsQuery,
+        Q: AsQuery<Query: Lockable<C::Backend, Form>>,
         LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
         F: for<'tx> FnOnce(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,

@@ -3,6 +3,8 @@
 mod attempt;
 mod builder;
 mod calls;
+mod check;
+mod keys;
 mod naming;
 mod retrying;
 
@@ -22,6 +24,7 @@ use crate::locked::Locked;
 use crate::select::by_key::SelectByKeys;
 use crate::select::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect};
 use crate::select::key::{KeyValue, KeyedBy};
+use crate::select::lockable::Lockable;
 
 /// Locks the row of `query`, hands it to `f` as it is now, and commits when `f` returns `Ok`.
 ///
@@ -52,12 +55,12 @@ use crate::select::key::{KeyValue, KeyedBy};
 /// # }
 /// ```
 #[track_caller]
-pub fn with_row_lock<'q, C, Q, M, R, E, F>(conn: &mut C, query: Q, f: F) -> Result<R, E>
+pub fn with_row_lock<'q, C, Q, M, R, E, F, Form>(conn: &mut C, query: Q, f: F) -> Result<R, E>
 where
     C: LockConnection,
     ForUpdate: LockStrength<C::Backend>,
     Block: LockWait<C::Backend>,
-    Q: AsQuery,
+    Q: AsQuery<Query: Lockable<C::Backend, Form>>,
     LockingSelect<Q::Query, ForUpdate, Block, EveryTable>: LoadQuery<'q, C, M>,
     F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
     E: From<LockError>,
@@ -71,7 +74,16 @@ where
 /// The table is the model's. The rows are locked by one statement, in the order of their primary
 /// keys, so that callers who name the same rows in different orders can't deadlock.
 ///
-/// Executes, on PostgreSQL: `SELECT … FROM accounts WHERE id IN ($1, $2) ORDER BY id FOR UPDATE`.
+/// Executes, on PostgreSQL: `SELECT … FROM accounts WHERE id IN ($1, $2) ORDER BY id FOR UPDATE`,
+/// with the last key repeated up to a power of two. A row that comes with another key than the one
+/// asked for, by Rust's `==`, is asked for once more by its own statement: the database may write the
+/// key in another way (padded, rounded, in other letters), and only the database knows.
+///
+/// # Backends
+///
+/// On MariaDB, callers can deadlock on a partitioned table: the server reads one partition after the
+/// other, and locks the rows of three keys or more in that order, not in the order of the keys. Add
+/// [`retry`](RowLock::retry) there.
 ///
 /// # Errors
 ///
@@ -79,7 +91,10 @@ where
 ///
 /// - [`NotFound`](LockError::NotFound), naming the first key that no row has;
 /// - [`WrongRow`](LockError::WrongRow) when the server returned a row with another key;
-/// - [`DuplicateKey`](LockError::DuplicateKey) when a key is asked for twice; nothing is sent.
+/// - [`DuplicateKey`](LockError::DuplicateKey) when a key is asked for twice; nothing is sent. Two
+///   keys that only the database takes for the same are that, or `NotFound`;
+/// - [`AmbiguousKey`](LockError::AmbiguousKey) when two rows have the same key, as tables that
+///   inherit from another one (PostgreSQL) allow.
 ///
 /// # Example
 ///

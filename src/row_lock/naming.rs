@@ -20,6 +20,7 @@ use crate::retry::Failure;
 use crate::select::by_key::SelectByKeys;
 use crate::select::clause::{self, LockStrength, LockTables, LockingSelect, Timeout};
 use crate::select::key::{KeyValue, KeyedBy};
+use crate::select::lockable::Lockable;
 use crate::waits::backend::WaitsBackend;
 use crate::waits::viewpoint::Viewpoint;
 use crate::waits::{LockWait, Session, SessionId};
@@ -110,7 +111,7 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
     ///
     /// Only if `f` does.
     #[track_caller]
-    pub fn with<'q, C, Q, M, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
+    pub fn with<'q, C, Q, M, R, E, F, Form>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
     where
         C: LockConnection<Backend: WaitsBackend>,
         N: LockConnection<Backend = C::Backend> + Send,
@@ -118,7 +119,7 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
         Timeout: clause::LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
-        Q: AsQuery,
+        Q: AsQuery<Query: Lockable<C::Backend, Form>>,
         LockingSelect<Q::Query, S, Timeout, T>: LoadQuery<'q, C, M>,
         F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
         E: From<LockError>,
@@ -142,7 +143,7 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
     ///
     /// Only if `f` does.
     #[track_caller]
-    pub fn with_all<'q, C, Q, M, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
+    pub fn with_all<'q, C, Q, M, R, E, F, Form>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
     where
         C: LockConnection<Backend: WaitsBackend>,
         N: LockConnection<Backend = C::Backend> + Send,
@@ -150,7 +151,7 @@ impl<S, T: Copy, H: Hold, N> NamingRowLock<'_, S, T, H, N> {
         Timeout: clause::LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
-        Q: AsQuery,
+        Q: AsQuery<Query: Lockable<C::Backend, Form>>,
         LockingSelect<Q::Query, S, Timeout, T>: LoadQuery<'q, C, M>,
         F: for<'tx> FnOnce(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,

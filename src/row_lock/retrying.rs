@@ -16,6 +16,7 @@ use crate::retry::{Failure, Retry, RetryCause, Retryable};
 use crate::select::by_key::SelectByKeys;
 use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Timeout, Wait};
 use crate::select::key::{KeyValue, KeyedBy};
+use crate::select::lockable::Lockable;
 use crate::telemetry::Call;
 
 /// A [`RowLock`] with a [`Retry`] policy, from [`RowLock::retry`].
@@ -139,7 +140,7 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
     ///
     /// See [`RetryingRowLock`].
     #[track_caller]
-    pub fn with<'q, C, Q, M, R, E, F>(&self, conn: &mut C, query: Q, mut f: F) -> Result<R, E>
+    pub fn with<'q, C, Q, M, R, E, F, Form>(&self, conn: &mut C, query: Q, mut f: F) -> Result<R, E>
     where
         C: LockConnection,
         S: LockStrength<C::Backend>,
@@ -147,7 +148,7 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
         Timeout: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
-        Q: AsQuery + Clone,
+        Q: AsQuery<Query: Lockable<C::Backend, Form>> + Clone,
         LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
         LockingSelect<Q::Query, S, Timeout, T>: LoadQuery<'q, C, M>,
         F: for<'tx> FnMut(&mut C, Locked<'tx, M>) -> Result<R, E>,
@@ -171,7 +172,12 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
     ///
     /// See [`RetryingRowLock`].
     #[track_caller]
-    pub fn with_all<'q, C, Q, M, R, E, F>(&self, conn: &mut C, query: Q, mut f: F) -> Result<R, E>
+    pub fn with_all<'q, C, Q, M, R, E, F, Form>(
+        &self,
+        conn: &mut C,
+        query: Q,
+        mut f: F,
+    ) -> Result<R, E>
     where
         C: LockConnection,
         S: LockStrength<C::Backend>,
@@ -179,7 +185,7 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
         Timeout: LockWait<C::Backend>,
         T: LockTables<C::Backend>,
         H: LockHold<C::Backend>,
-        Q: AsQuery + Clone,
+        Q: AsQuery<Query: Lockable<C::Backend, Form>> + Clone,
         LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
         LockingSelect<Q::Query, S, Timeout, T>: LoadQuery<'q, C, M>,
         F: for<'tx> FnMut(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,

@@ -95,7 +95,7 @@ impl Strength for ForKeyShare {
     note = "SQLite locks the whole database and has only `RowLock::for_update()`"
 )]
 pub trait LockStrength<DB>: Strength {
-    /// The clause, with a blank before it.
+    /// The clause; empty where the backend has none.
     #[doc(hidden)]
     const SQL: &'static str;
 
@@ -190,6 +190,9 @@ pub struct LockingSelect<Q, S, W, T> {
     pub(crate) strength: PhantomData<S>,
     pub(crate) wait: W,
     pub(crate) tables: T,
+    /// Prepared for this one time, under no name: it can't be taken for another statement, not even
+    /// behind a pooler.
+    pub(crate) anew: bool,
 }
 
 impl<Q: QueryId, S: QueryId, W: QueryId, T: QueryId> QueryId for LockingSelect<Q, S, W, T> {
@@ -220,17 +223,25 @@ where
     T: LockTables<DB>,
 {
     select.query.walk_ast(out.reborrow())?;
+    if select.anew {
+        out.unsafe_to_cache_prepared();
+    }
     if are_locks_taken_out() {
         out.unsafe_to_cache_prepared();
         return Ok(());
     }
     let table = select.tables.name()?;
     let wait = DB::wait_sql(select.wait.waiting());
-    out.push_sql(if table.is_none() && wait.is_empty() {
+    let strength = if table.is_none() && wait.is_empty() {
         S::SQL
     } else {
         S::SQL_BEFORE_OPTION
-    });
+    };
+    if !strength.is_empty() {
+        // On a line of its own: SQL of the caller's own may end in a comment.
+        out.push_sql("\n");
+        out.push_sql(strength);
+    }
     if let Some(table) = table {
         out.push_sql(" OF ");
         out.push_sql(&table);

@@ -29,9 +29,9 @@ pub struct Composite;
     note = "pass the key as the model has it (`i32`, `String`, …), or a tuple for a composite key"
 )]
 pub trait KeyValue<PK, DB, Kind>: Clone + Eq + Hash + Debug {
-    /// Whether the key has more than one column.
+    /// How many columns the key has.
     #[doc(hidden)]
-    const IS_COMPOSITE: bool;
+    const COLUMNS: usize;
 
     /// Binds the values, with commas between them.
     #[doc(hidden)]
@@ -46,7 +46,7 @@ where
     DB: LockBackend + HasSqlType<<PK as Expression>::SqlType>,
     K: ToSql<<PK as Expression>::SqlType, DB> + Clone + Eq + Hash + Debug,
 {
-    const IS_COMPOSITE: bool = false;
+    const COLUMNS: usize = 1;
 
     fn push_binds<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         out.push_bind_param::<<PK as Expression>::SqlType, K>(self)
@@ -64,11 +64,7 @@ where
     PK: QueryFragment<DB>,
     K: KeyValue<PK, DB, Kind>,
 {
-    let (open, close) = if K::IS_COMPOSITE {
-        ("(", ")")
-    } else {
-        ("", "")
-    };
+    let (open, close) = if K::COLUMNS > 1 { ("(", ")") } else { ("", "") };
     out.push_sql(open);
     primary_key.walk_ast(out.reborrow())?;
     out.push_sql(close);
@@ -120,7 +116,7 @@ macro_rules! composite_keys {
         where
             $($column: Column, $value: KeyValue<$column, DB, Single>,)+
         {
-            const IS_COMPOSITE: bool = true;
+            const COLUMNS: usize = [$($index),+].len();
 
             fn push_binds<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()>
             where

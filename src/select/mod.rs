@@ -4,6 +4,7 @@ pub(crate) mod ablation;
 pub(crate) mod by_key;
 pub(crate) mod clause;
 pub(crate) mod key;
+pub(crate) mod lockable;
 pub(crate) mod save;
 
 #[cfg(test)]

@@ -42,8 +42,7 @@ macro_rules! sql {
 macro_rules! clause {
     ($backend:ty, $lock:expr) => {
         sql!($backend, $lock, accounts::table)
-            .split_once("FROM ")
-            .and_then(|(_, rest)| rest.split_once(' '))
+            .split_once('\n')
             .map_or(String::new(), |(_, clause)| clause.to_owned())
     };
 }
@@ -96,13 +95,13 @@ mod postgres {
         let keys = SelectByKeys::new(accounts::table, &[2, 1]);
         assert_eq!(
             sql!(Pg, RowLock::for_update(), keys),
-            r#"SELECT "accounts"."id" FROM "accounts" WHERE "accounts"."id" IN ($1, $2) ORDER BY "accounts"."id" FOR UPDATE"#
+            "SELECT \"accounts\".\"id\" FROM \"accounts\" WHERE \"accounts\".\"id\" IN ($1, $2) ORDER BY \"accounts\".\"id\"\nFOR UPDATE"
         );
         let keys = [("blue".to_owned(), 2), ("red".to_owned(), 1)];
         let keys = SelectByKeys::new(seats::table, &keys);
         assert_eq!(
             sql!(Pg, RowLock::for_update(), keys),
-            r#"SELECT "seats"."hall", "seats"."number" FROM "seats" WHERE ("seats"."hall", "seats"."number") IN (($1, $2), ($3, $4)) ORDER BY "seats"."hall", "seats"."number" FOR UPDATE"#
+            "SELECT \"seats\".\"hall\", \"seats\".\"number\" FROM \"seats\" WHERE (\"seats\".\"hall\", \"seats\".\"number\") IN (($1, $2), ($3, $4)) ORDER BY \"seats\".\"hall\", \"seats\".\"number\"\nFOR UPDATE"
         );
     }
 }
@@ -147,7 +146,7 @@ mod mysql {
         );
         assert_eq!(
             clause!(Mysql, RowLock::for_update().timeout(Duration::MAX)),
-            "FOR UPDATE /*M! WAIT 100000000 */"
+            "FOR UPDATE /*M! WAIT 31536000 */"
         );
     }
 

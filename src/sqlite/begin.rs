@@ -21,6 +21,7 @@ impl LockBackend for Sqlite {
     const VICTIM_LOSES_TRANSACTION: bool = false;
     const CONNECTIONS_PER_ROW: usize = 1;
     const ROW_VALUES: &'static str = "VALUES ";
+    const BINDS: usize = 32_766;
     const CREATE_COMMITS: &'static str =
         include_str!("../../migrations/sqlite/2026-11-22-000001_row_lock_commits/up.sql");
 
@@ -99,27 +100,31 @@ impl LockBackend for Sqlite {
 /// No SQL tells whether a transaction is deferred. So a second connection to the same file asks
 /// for the write lock: if it can be had, the open transaction does not hold it. If it can't,
 /// somebody holds it, and a write of our own that changes nothing tells whether it is us.
+///
+/// A database in memory has no file that a second connection could ask for, though others may share
+/// its cache (`file::memory:?cache=shared`). There the write alone decides: if it succeeds, the open
+/// transaction holds the write lock from then on. What it has read before can't be stale: in a
+/// shared cache a reader's table is locked for writers until the reader's transaction ends.
 fn holds_write_lock<C>(conn: &mut C) -> Result<bool, LockError>
 where
     C: LoadConnection<Backend = Sqlite>,
 {
     let file = sql::<Text>("SELECT file FROM pragma_database_list WHERE name = 'main'")
         .get_result::<String>(conn)?;
-    if file.is_empty() {
-        // In memory, or a temporary file: nobody else has it open.
-        return Ok(true);
-    }
-    let somebody_holds_it = match SqliteConnection::establish(&file) {
-        Ok(mut other) => other.batch_execute("BEGIN IMMEDIATE").is_err(),
-        // Out of file handles, an encrypted file: the write decides.
-        Err(_) => true,
-    };
-    if !somebody_holds_it {
+    if !file.is_empty() && !is_locked(&file) {
         return Ok(false);
     }
     let version = sql::<Integer>("PRAGMA user_version").get_result::<i32>(conn)?;
     let written = conn.batch_execute(&format!("PRAGMA user_version = {version}"));
     Ok(written.is_ok())
+}
+
+fn is_locked(file: &str) -> bool {
+    match SqliteConnection::establish(file) {
+        Ok(mut other) => other.batch_execute("BEGIN IMMEDIATE").is_err(),
+        // Out of file handles, an encrypted file: the write decides.
+        Err(_) => true,
+    }
 }
 
 /// Whole milliseconds, rounded up; SQLite takes a negative or too large one for zero.

@@ -2,9 +2,13 @@
 
 use crate::backend::{Cause, Messages};
 
-/// The texts of `sqlite3ErrStr` in `main.c`; they are not translated.
+/// The texts of `sqlite3ErrStr` in `main.c`, to the letter, and those of a shared cache, which name
+/// a table or a database; they are not translated. A text that only begins like one of these is a
+/// user's own (`RAISE`).
 pub(super) const ENGLISH: Messages = &[
-    ("database is locked%", Cause::Timeout),       // SQLITE_BUSY
-    ("database table is locked%", Cause::Timeout), // SQLITE_LOCKED, with a shared cache
-    ("interrupted", Cause::Cancelled),             // SQLITE_INTERRUPT
+    ("database is locked", Cause::Timeout),          // SQLITE_BUSY
+    ("database table is locked", Cause::Timeout),    // SQLITE_LOCKED
+    ("database table is locked: %", Cause::Timeout), // the same, `vdbe.c`
+    ("database schema is locked: %", Cause::Timeout), // the same, `prepare.c`
+    ("interrupted", Cause::Cancelled),               // SQLITE_INTERRUPT
 ];

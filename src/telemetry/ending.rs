@@ -69,6 +69,7 @@ fn kind(error: &LockError) -> &'static str {
         LockError::HoldExpired { .. } => "hold_expired",
         LockError::AlreadyInTransaction { .. } => "already_in_transaction",
         LockError::WrongRow { .. } => "wrong_row",
+        LockError::AmbiguousKey { .. } => "ambiguous_key",
         LockError::DuplicateKey { .. } => "duplicate_key",
         LockError::StaleRow { .. } => "stale_row",
         LockError::VersionOverflow { .. } => "version_overflow",

@@ -12,6 +12,7 @@ mod support;
 mod bank;
 mod blockers;
 mod conversions;
+mod durations;
 mod errors;
 mod escaped;
 // Once, and not again for each backend alone: they take their time.
@@ -21,8 +22,10 @@ mod first_cause;
 mod fresh;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod holds;
+mod imitated;
 mod in_doubt;
 mod joins;
+mod key_forms;
 mod keys;
 mod languages;
 mod lease;
@@ -44,8 +47,11 @@ mod retry;
 mod round_trips;
 mod session;
 mod sqlite;
+mod statements;
 mod strengths;
 mod swallowed;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod telemetry;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod unlocked;
 mod waits;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, RowLock};
+use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, Retry, RowLock};
 use rand::Rng;
 
 use crate::support::calls::{ask, assert_busy, while_held};
@@ -193,6 +193,69 @@ laws! {
         let total: i64 = (1..=4).map(|id| db.balance(id)).sum();
         assert_eq!(total, 4_000, "a victim takes back all that it did");
     }
+
+    /// MariaDB locks rows partition by partition, so the order of the keys does not keep callers apart.
+    [mariadb] fn retry_gets_through_a_partitioned_table(db) {
+        db.connect().batch_execute(PARTED).unwrap();
+        let failed = transfers_of_random_pairs!(db, until: |_: bool| false, |conn: &mut Conn, from, to| {
+            let policy = Retry::new().attempts(50);
+            RowLock::for_update().retry(policy).with_many(conn, some(from, to), |conn, rows: Vec<Locked<Parted>>| {
+                transfer(conn, rows)
+            })
+        });
+        assert!(!failed, "a deadlock was not retried");
+        let total: Vec<i64> = parted::table.select(parted::balance).load(&mut db.connect()).unwrap();
+        assert_eq!(total.iter().sum::<i64>(), 4_000);
+    }
+
+    /// Twin: and why it is needed.
+    [mariadb] fn twin_callers_deadlock_on_a_partitioned_table(db) {
+        db.connect().batch_execute(PARTED).unwrap();
+        let deadlocks = transfers_of_random_pairs!(db, until: |seen: bool| seen, |conn: &mut Conn, from, to| {
+            let lock = RowLock::for_update();
+            lock.with_many(conn, some(from, to), |conn, rows: Vec<Locked<Parted>>| transfer(conn, rows))
+        });
+        assert!(deadlocks, "no deadlock");
+    }
+}
+
+#[cfg(feature = "mysql")]
+diesel::table! {
+    parted (id) {
+        id -> Integer,
+        balance -> BigInt,
+    }
+}
+
+#[cfg(feature = "mysql")]
+#[derive(Debug, Queryable, Identifiable, AsChangeset)]
+#[diesel(table_name = parted)]
+struct Parted {
+    id: i32,
+    balance: i64,
+}
+
+/// These two, and often a third: of two in different partitions, all callers have the same order.
+#[cfg(feature = "mysql")]
+fn some(from: i32, to: i32) -> Vec<i32> {
+    let third = (1..=4).find(|id| *id != from && *id != to && from < to);
+    [from, to].into_iter().chain(third).collect()
+}
+
+#[cfg(feature = "mysql")]
+const PARTED: &str = "CREATE TABLE parted (id INTEGER PRIMARY KEY, balance BIGINT NOT NULL) \
+    PARTITION BY HASH (id) PARTITIONS 3; \
+    INSERT INTO parted VALUES (1, 1000), (2, 1000), (3, 1000), (4, 1000)";
+
+#[cfg(feature = "mysql")]
+fn transfer(conn: &mut MysqlConnection, rows: Vec<Locked<'_, Parted>>) -> Result<(), LockError> {
+    for (mut row, amount) in rows.into_iter().zip([-1, 1]) {
+        row.balance += amount;
+        diesel::update(parted::table.find(row.id))
+            .set(parted::balance.eq(row.balance))
+            .execute(conn)?;
+    }
+    Ok(())
 }
 
 fn insert_accounts_up_to(last: i32) -> String {

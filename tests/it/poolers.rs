@@ -6,7 +6,9 @@ use std::thread;
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::sql_types::Integer;
+use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::{with_row_lock, with_row_locks, LockConnection, LockError, Locked, RowLock};
 use servers::{PgBouncer, Postgres};
 
@@ -173,6 +175,22 @@ fn wrong_row_is_noticed_where_the_key_is_known() {
         panic!("{result:?}")
     };
     assert!(["1", "2", "4"].contains(&&*key), "{key}");
+}
+
+/// The first row of its statement, by a name in Diesel's cache: it is asked for again without one.
+#[test]
+fn wrong_row_is_noticed_in_a_queue() {
+    let pooled = Pooled::new();
+    let pool = Pool::builder().max_size(1).test_on_check_out(false);
+    let pool = pool.build(ConnectionManager::new(pooled.pooler.url()));
+    let queue = RowQueue::<PgConnection, Account>::new(pool.unwrap());
+    let result = pooled.cross(&mut pooled.connect(), |_| {
+        queue.with_row_lock(3, |_, account: Locked<Account>| {
+            Ok::<_, LockError>(account.id)
+        })
+    });
+    let refused = matches!(result, Err(LockError::WrongRow { .. }));
+    assert!(refused, "{result:?}");
 }
 
 /// Twin, and the reason for the promise: a query tells nobody which row it is about.

@@ -103,6 +103,49 @@ laws! {
         assert_eq!(balance.unwrap(), 1_000);
     }
 
+    /// Others can share a database in memory, though it has no file.
+    [sqlite] fn shared_database_in_memory_is_locked_by_one_connection_only(db) {
+        let url = shared_in_memory(db);
+        let [first, second] = &mut [(); 2].map(|()| SqliteConnection::establish(&url).unwrap());
+        first.batch_execute(crate::support::schema::TABLES).unwrap();
+        let ask = |conn: &mut SqliteConnection| {
+            // Deferred, as Diesel's transactions are.
+            conn.transaction(|conn| {
+                with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+            })
+        };
+        let held = first.transaction(|first| {
+            with_row_lock(first, accounts::table.find(1), |_, _: Locked<Account>| {
+                let rival = ask(second);
+                assert!(matches!(rival, Err(LockError::AlreadyInTransaction { .. })), "{rival:?}");
+                Ok::<_, LockError>(())
+            })?;
+            // The lock lasts until the outermost transaction ends.
+            let rival = ask(second);
+            assert!(matches!(rival, Err(LockError::AlreadyInTransaction { .. })), "{rival:?}");
+            Ok::<_, LockError>(())
+        });
+        held.unwrap();
+        ask(second).unwrap();
+        let outermost = with_row_lock(first, accounts::table.find(1), |_, _: Locked<Account>| {
+            with_row_lock(second, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+        });
+        assert!(matches!(outermost, Err(LockError::Timeout { .. })), "{outermost:?}");
+    }
+
+    /// Twin: what a transaction without the write lock is good for there, and that no file tells.
+    [sqlite] fn twin_two_deferred_transactions_have_a_shared_database_in_memory_open(db) {
+        let url = shared_in_memory(db);
+        let [first, second] = &mut [(); 2].map(|()| SqliteConnection::establish(&url).unwrap());
+        first.batch_execute(crate::support::schema::TABLES).unwrap();
+        for conn in [&mut *first, &mut *second] {
+            conn.batch_execute("BEGIN").unwrap();
+            let file = diesel::dsl::sql::<diesel::sql_types::Text>("SELECT file FROM pragma_database_list");
+            assert_eq!(file.get_result::<String>(conn).unwrap(), "");
+            assert_eq!(accounts::table.find(1).first::<Account>(conn).unwrap().balance, 1_000);
+        }
+    }
+
     /// In rollback-journal mode a reader keeps the writer from committing.
     [sqlite] fn commit_that_a_reader_blocks_is_a_timeout_and_nothing_is_applied(db) {
         let conn = &mut db.connect();
@@ -150,4 +193,10 @@ laws! {
         });
         assert!(matches!(no_wait, Err(LockError::Busy { .. })), "{no_wait:?}");
     }
+}
+
+/// A database of its own that connections of this process share.
+fn shared_in_memory(db: &crate::support::sqlite::Db) -> String {
+    let name = db.url().replace('/', "_");
+    format!("file:{name}?mode=memory&cache=shared")
 }

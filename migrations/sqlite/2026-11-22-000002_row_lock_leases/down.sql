@@ -1,3 +1,3 @@
 DROP TABLE row_lock_overrides;
 DROP TABLE row_lock_leases;
-DROP TABLE row_lock_lease_tokens;
+DROP TABLE row_lock_lease_floor;

@@ -1,5 +1,6 @@
 //! The server's clock jumps, ahead and back. That of the client does not count.
 
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use diesel::connection::SimpleConnection;
@@ -7,8 +8,10 @@ use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError};
 
 use super::{assert_held_by, assert_stale, set_up};
+#[cfg(feature = "mysql")]
+use super::{clock_sql, Number};
 use crate::support::child::{self, parts};
-use crate::support::laws;
+use crate::support::{laws, wait_until};
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -71,9 +74,36 @@ macro_rules! assert_twin_waits_for_a_day {
     };
 }
 
+/// A renewal waits for its holder's own write, while `$set` lets the lease run out.
+macro_rules! assert_renewal_behind_a_write_holds {
+    ($conn:ident, $server:ident, $establish:expr, $waiters:expr) => {
+        let ada = &books().try_acquire($conn, "Ada").unwrap();
+        thread::scope(|scope| {
+            let renewal = ada.guarded($conn, |_| {
+                let renewal = scope.spawn(|| ada.renew(&mut $establish));
+                wait_until("it waits", Duration::from_millis(150), || {
+                    $server.sql($waiters).unwrap().trim() == "1"
+                });
+                $server.set_clock(DAY).unwrap();
+                let other = &mut $establish;
+                assert!(books().holder(other)?.unwrap().expired);
+                assert_held_by!(books().try_acquire(other, "Charles"), "Ada");
+                Ok::<_, LockError>(renewal)
+            });
+            renewal.unwrap().join().unwrap().unwrap();
+        });
+        assert!(!books().holder($conn).unwrap().unwrap().expired);
+        assert_held_by!(books().try_acquire($conn, "Charles"), "Ada");
+        write!(ada, $conn).unwrap();
+        // Once it is over without a write, it is over.
+        $server.set_clock(2 * DAY).unwrap();
+        assert_stale!(ada.renew($conn));
+    };
+}
+
 /// A server of its own, whose clock is set while it runs.
 macro_rules! servers {
-    ($($backend:ident, $conn:ident, $server:expr;)+) => {$(
+    ($($backend:ident, $conn:ident, $server:expr, $waiters:expr;)+) => {$(
         mod $backend {
             use super::*;
 
@@ -83,6 +113,16 @@ macro_rules! servers {
                 let conn = &mut diesel::$conn::establish(&server.url()).unwrap();
                 Lease::create_tables(conn).unwrap();
                 assert_jumps_do_no_harm!(conn, |_: &mut diesel::$conn, ahead| server.set_clock(ahead).unwrap());
+            }
+
+            #[test]
+            fn renewal_that_waits_for_a_write_holds_even_beyond_the_end() {
+                let server = $server;
+                let conn = &mut diesel::$conn::establish(&server.url()).unwrap();
+                Lease::create_tables(conn).unwrap();
+                assert_renewal_behind_a_write_holds!(
+                    conn, server, diesel::$conn::establish(&server.url()).unwrap(), $waiters
+                );
             }
 
             #[test]
@@ -97,9 +137,11 @@ macro_rules! servers {
 }
 
 #[cfg(feature = "postgres")]
-servers! { postgres, PgConnection, servers::Postgres::with_clock(&[]).unwrap(); }
+servers! { postgres, PgConnection, servers::Postgres::with_clock(&[]).unwrap(),
+"SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"; }
 #[cfg(feature = "mysql")]
-servers! { mariadb, MysqlConnection, servers::MariaDb::with_clock(&[]).unwrap(); }
+servers! { mariadb, MysqlConnection, servers::MariaDb::with_clock(&[]).unwrap(),
+"SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"; }
 
 laws! {
     /// A client whose clock is a day ahead neither takes a lease that is held, nor keeps one for a day.
@@ -148,5 +190,21 @@ laws! {
             conn.batch_execute(&format!("UPDATE row_lock_leases SET expires_at = expires_at - {jump}"))
                 .unwrap();
         });
+    }
+
+    /// MySQL's clock is that of the statement's beginning, which may be before the row's.
+    [mysql, mariadb] fn statement_that_began_before_the_row_was_written_does_not_take_the_lease(db) {
+        let conn = &mut set_up!(db);
+        let held = books().try_acquire(conn, "Ada").unwrap();
+        let slow = &mut db.connect();
+        let begun = "(SELECT acquired_at / 1000000 - 0.5 FROM row_lock_leases)";
+        slow.batch_execute(&format!("SET timestamp = {begun}")).unwrap();
+        assert_held_by!(books().try_acquire(slow, "Charles"), "Ada");
+        assert!(!books().holder(slow).unwrap().unwrap().expired);
+        held.guarded(conn, |_| Ok::<_, LockError>(())).unwrap();
+        // Twin: without the second of grace it is taken for one of a clock that was set back.
+        let now = clock_sql(Db::STAMP);
+        let free = format!("SELECT COUNT(*) AS number FROM row_lock_leases WHERE expires_at > ({now}) + ttl");
+        assert_eq!(diesel::sql_query(free).get_result::<Number>(slow).unwrap().number, 1);
     }
 }

@@ -1,4 +1,6 @@
 //! A holder that is frozen until its lease is over, and wakes up believing that it still holds it.
+//!
+//! The leases last for longer than any machine is busy; the test lets the time of the frozen one run out.
 
 use std::time::Duration;
 
@@ -6,7 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError};
 
-use super::set_up;
+use super::{set_up, EXPIRE};
 use crate::support::child::{self, parts};
 use crate::support::laws;
 use crate::support::schema::accounts;
@@ -14,7 +16,7 @@ use crate::support::schema::accounts;
 const ROUNDS: i64 = 5;
 
 fn account() -> Lease {
-    Lease::named("accounts/1").ttl(Duration::from_millis(250))
+    Lease::named("accounts/1").ttl(Duration::from_secs(600))
 }
 
 macro_rules! add {
@@ -43,6 +45,7 @@ macro_rules! writes_of_the_late {
             .map(|_| {
                 assert_eq!(sleeper.hear(), "read");
                 sleeper.freeze();
+                conn.batch_execute(EXPIRE).unwrap();
                 let held = account().acquire(conn, "awake").unwrap();
                 held.guarded(conn, |conn| {
                     let seen = balance!(conn)?;

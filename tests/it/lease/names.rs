@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError, Outcome};
 
-use super::{assert_held_by, set_up};
+use super::{assert_held_by, assert_stale, forged, set_up, EXPIRE};
 use crate::support::calls::assert_error;
 use crate::support::laws;
 use crate::support::probe::statements_of;
@@ -62,6 +63,16 @@ laws! {
             assert_eq!((seen.len(), &*seen[0].admin, &*seen[0].reason), (1, *name, *name));
             boss.release(conn).unwrap();
         }
+        // A name that is like another one is not purged with it.
+        let kept = HOSTILE.map(|name| Lease::named(name).try_acquire(conn, name).unwrap());
+        conn.batch_execute(&format!("{EXPIRE} WHERE name = 'a'")).unwrap();
+        assert_eq!(Lease::purge(conn, Duration::ZERO).unwrap(), 1);
+        assert_stale!(kept[0].renew(conn));
+        for held in &kept[1..] {
+            held.renew(conn).unwrap();
+        }
+        conn.batch_execute(EXPIRE).unwrap();
+        assert_eq!(Lease::purge(conn, Duration::ZERO).unwrap(), HOSTILE.len() - 1);
     }
 
     [postgres, mysql, mariadb, sqlite] fn what_can_be_no_lease_is_refused_before_any_sql(db) {
@@ -89,9 +100,9 @@ laws! {
                 lease.override_by(conn, "boss", "").map(drop),
                 lease.holder(conn).map(drop),
                 lease.overrides(conn).map(drop),
-                lease.clone().with_token(1).renew(conn),
-                lease.clone().with_token(1).release(conn),
-                lease.clone().with_token(1).guarded(conn, |_| Ok(())),
+                lease.clone().with_handle(forged()).renew(conn),
+                lease.clone().with_handle(forged()).release(conn),
+                lease.clone().with_handle(forged()).guarded(conn, |_| Ok(())),
             ];
             for result in results {
                 assert!(
@@ -128,7 +139,7 @@ laws! {
     [postgres, mysql, mariadb, sqlite] fn shortest_time_to_live_is_no_error(db) {
         let conn = &mut set_up!(db);
         let _held = Lease::named("books").ttl(Duration::from_nanos(1)).try_acquire(conn, "Ada").unwrap();
-        let _ = Lease::named("books").acquire_timeout(conn, "Charles", Duration::from_secs(5)).unwrap();
+        let _ = Lease::named("books").acquire_timeout(conn, "Charles", Duration::from_secs(20)).unwrap();
     }
 
     [postgres, mysql, mariadb, sqlite] fn lease_of_a_row_is_named_by_its_table_and_key(db) {

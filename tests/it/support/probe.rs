@@ -143,7 +143,7 @@ server_probes! {
     touch: "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
             UPDATE seats SET taken_by = 'toucher'; RETURN NULL; END $$; \
             CREATE TRIGGER touch AFTER UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION touch()",
-    brief: "SET statement_timeout = '200ms'",
+    brief: "SET statement_timeout = '1s'",
     slow: "SELECT pg_sleep(20)",
     sessions: "SELECT count(*) FROM pg_stat_activity WHERE pid = {}",
     idle: "SET idle_in_transaction_session_timeout = '50ms'",
@@ -163,7 +163,7 @@ server_probes! {
     survive: "DO 1",
     touch: "CREATE TRIGGER touch AFTER UPDATE ON accounts FOR EACH ROW \
             UPDATE seats SET taken_by = 'toucher'",
-    brief: "SET max_statement_time = 0.2",
+    brief: "SET max_statement_time = 1",
     slow: "UPDATE accounts SET owner = sleep(20)",
     sessions: "SELECT count(*) FROM information_schema.processlist WHERE id = {}",
     idle: "SET idle_transaction_timeout = 1",
@@ -184,7 +184,7 @@ server_probes! {
     survive: "DO 1",
     touch: "CREATE TRIGGER touch AFTER UPDATE ON accounts FOR EACH ROW \
             UPDATE seats SET taken_by = 'toucher'",
-    brief: "SET max_execution_time = 200",
+    brief: "SET max_execution_time = 1000",
     // Of this kind only: the limit is for `SELECT`.
     slow: "SELECT 1 FROM accounts WHERE sleep(20)",
     sessions: "SELECT count(*) FROM information_schema.processlist WHERE id = {}",

@@ -1,0 +1,107 @@
+//! [`RowLock::check`]: whether a query locks its rows.
+
+use std::marker::PhantomData;
+
+use diesel::query_builder::AsQuery;
+use diesel::query_dsl::methods::LoadQuery;
+
+use super::RowLock;
+use crate::connection::LockConnection;
+use crate::error::LockError;
+use crate::hold::{Hold, LockHold, Unlimited};
+use crate::locked::Locked;
+use crate::select::clause::{
+    ForUpdate, LockStrength, LockTables, LockWait, LockingSelect, SkipLocked,
+};
+use crate::select::lockable::Lockable;
+
+impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
+    /// Locks the rows of `query` and checks, on a second connection, that the server has locked each
+    /// of them; returns the rows. For a test of each query that production code locks.
+    ///
+    /// On MySQL and MariaDB a locking clause locks nothing, and says nothing, behind a view or a
+    /// common table expression that is materialized (`DISTINCT`, `GROUP BY`, `UNION`,
+    /// `ALGORITHM = TEMPTABLE`), and in a table of MyISAM, Aria or MEMORY. No type shows that, and a
+    /// question for each call would cost a round trip.
+    ///
+    /// Executes the SQL of [`with_all`](Self::with_all), and meanwhile on `other` the same query with
+    /// `FOR UPDATE SKIP LOCKED`: a row that this returns is not locked. Both transactions end before
+    /// the call returns. Nothing is changed.
+    ///
+    /// # Backends
+    ///
+    /// PostgreSQL, MySQL and MariaDB. On SQLite the transaction is the lock, whatever the query.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`with_all`](Self::with_all), and
+    ///
+    /// - [`Unsupported`](LockError::Unsupported): a row is not locked;
+    /// - [`NotFound`](LockError::NotFound): no row matches, so there is nothing to check.
+    ///
+    /// A row that another session has locked meanwhile passes. The query has to return rows of
+    /// tables: a sum or a count is a row that is never locked.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use diesel::prelude::*;
+    /// use diesel_row_lock::{LockError, RowLock};
+    ///
+    /// # diesel::table! { accounts (id) { id -> Integer, balance -> BigInt, } }
+    /// # #[cfg(feature = "mysql")]
+    /// fn accounts_are_locked(conn: &mut MysqlConnection, other: &mut MysqlConnection) -> Result<(), LockError> {
+    ///     let rows: Vec<(i32, i64)> =
+    ///         RowLock::for_update().check(conn, other, accounts::table.filter(accounts::id.lt(10)))?;
+    ///     assert!(!rows.is_empty());
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    #[track_caller]
+    pub fn check<'q, C, Q, M, Form>(
+        self,
+        conn: &mut C,
+        other: &mut C,
+        query: Q,
+    ) -> Result<Vec<M>, LockError>
+    where
+        C: LockConnection,
+        S: LockStrength<C::Backend>,
+        ForUpdate: LockStrength<C::Backend>,
+        W: LockWait<C::Backend>,
+        SkipLocked: LockWait<C::Backend>,
+        T: LockTables<C::Backend>,
+        H: LockHold<C::Backend>,
+        Q: AsQuery<Query: Lockable<C::Backend, Form>> + Clone,
+        LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
+        LockingSelect<Q::Query, ForUpdate, SkipLocked, T>: LoadQuery<'q, C, M>,
+    {
+        let probe = RowLock::<ForUpdate, _, _, _> {
+            strength: PhantomData,
+            wait: SkipLocked,
+            tables: self.tables,
+            hold: Unlimited,
+            outermost: false,
+            commit_token: None,
+        };
+        self.with_all(conn, query.clone(), |_, rows: Vec<Locked<'_, M>>| {
+            if rows.is_empty() {
+                return Err(LockError::NotFound { key: None });
+            }
+            let free = probe.with_all(other, query, |_, free: Vec<Locked<'_, M>>| {
+                Ok::<_, LockError>(free.len())
+            })?;
+            if free > 0 {
+                let all = rows.len();
+                return Err(LockError::Unsupported {
+                    what: format!(
+                        "{free} of the {all} rows of the query are not locked by its locking clause"
+                    ),
+                    source: None,
+                });
+            }
+            Ok(rows.into_iter().map(Locked::into_inner).collect())
+        })
+    }
+}
