@@ -1,4 +1,4 @@
-//! [`Limits`]: when the prover gives up, so that it always comes to an end.
+//! [`Limits`]: when the prover gives up.
 
 use std::time::{Duration, Instant};
 

@@ -67,18 +67,18 @@ laws! {
             let result = patient.with(conn, accounts::table.find(1), nothing);
             assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
         });
-        conn.batch_execute("SET statement_timeout = 0").unwrap();
+        conn.batch_execute(Db::UNLIMITED_STATEMENTS).unwrap();
         assert_usable!(db, conn);
     }
 
-    [mariadb] fn timeout_of_the_statement_is_no_timeout_of_the_lock(db) {
+    [mysql, mariadb] fn timeout_of_the_statement_is_no_timeout_of_the_lock(db) {
         let conn = &mut db.connect();
         while_held!(db, 1, RowLock::for_update(), {
-            conn.batch_execute("SET max_statement_time = 1").unwrap();
+            conn.batch_execute(Db::BRIEF_STATEMENTS).unwrap();
             let result = with_row_lock(conn, accounts::table.find(1), nothing);
             assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
         });
-        conn.batch_execute("SET max_statement_time = 0").unwrap();
+        conn.batch_execute(Db::UNLIMITED_STATEMENTS).unwrap();
         assert_usable!(db, conn);
     }
 
