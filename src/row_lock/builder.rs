@@ -174,8 +174,8 @@ impl<S, T: Copy, H: Copy> RowLock<S, Block, T, H> {
     /// count is as long as it can.
     ///
     /// PostgreSQL: `SET LOCAL lock_timeout`, in the round trip of the `BEGIN`; it applies to all
-    /// lock waits of the transaction, as do MySQL's `innodb_lock_wait_timeout` (untested) but
-    /// neither MariaDB's `WAIT n` nor SQLite's `busy_timeout`, which is set for the `BEGIN` only.
+    /// lock waits of the transaction, and so does MySQL's `innodb_lock_wait_timeout`. MariaDB's
+    /// `WAIT n` applies to this lock only, and SQLite's `busy_timeout` is set for the `BEGIN` only.
     /// After the call the session's settings are what they were.
     ///
     /// The time is for one wait. A transaction that waits for several rows waits so long for each.

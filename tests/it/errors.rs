@@ -56,29 +56,29 @@ laws! {
     [postgres] fn timeout_of_the_lock_and_of_the_statement_are_told_apart(db) {
         let conn = &mut db.connect();
         while_held!(db, 1, RowLock::for_update(), {
-            conn.batch_execute("SET lock_timeout = '30s'; SET statement_timeout = '50ms'").unwrap();
+            conn.batch_execute("SET lock_timeout = '30s'; SET statement_timeout = '1s'").unwrap();
             let result = with_row_lock(conn, accounts::table.find(1), nothing);
             assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
             conn.batch_execute("SET lock_timeout = '50ms'; SET statement_timeout = '30s'").unwrap();
             let result = with_row_lock(conn, accounts::table.find(1), nothing);
             assert_error!(result, Timeout, NotApplied, transient, contention);
-            conn.batch_execute("SET statement_timeout = '50ms'").unwrap();
+            conn.batch_execute("SET statement_timeout = '1s'").unwrap();
             let patient = RowLock::for_update().timeout(Duration::from_secs(30));
             let result = patient.with(conn, accounts::table.find(1), nothing);
             assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
         });
-        conn.batch_execute("SET statement_timeout = 0").unwrap();
+        conn.batch_execute(Db::UNLIMITED_STATEMENTS).unwrap();
         assert_usable!(db, conn);
     }
 
-    [mariadb] fn timeout_of_the_statement_is_no_timeout_of_the_lock(db) {
+    [mysql, mariadb] fn timeout_of_the_statement_is_no_timeout_of_the_lock(db) {
         let conn = &mut db.connect();
         while_held!(db, 1, RowLock::for_update(), {
-            conn.batch_execute("SET max_statement_time = 0.2").unwrap();
+            conn.batch_execute(Db::BRIEF_STATEMENTS).unwrap();
             let result = with_row_lock(conn, accounts::table.find(1), nothing);
             assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
         });
-        conn.batch_execute("SET max_statement_time = 0").unwrap();
+        conn.batch_execute(Db::UNLIMITED_STATEMENTS).unwrap();
         assert_usable!(db, conn);
     }
 

@@ -4,7 +4,7 @@ use std::thread;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel_row_lock::{row_of, with_row_lock, LockError, Locked, RowLock};
+use diesel_row_lock::{row_of, with_row_lock, LockError, Locked, Retry, RowLock};
 
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
@@ -90,6 +90,7 @@ laws! {
 
     /// E18: the transaction's snapshot is older than the lock.
     [mysql, mariadb] fn locked_row_is_newer_than_the_snapshot(db) {
+        db.loosen_snapshots();
         let conn = &mut db.connect();
         let (plain, locked) = conn
             .transaction(|conn| {
@@ -103,6 +104,31 @@ laws! {
             .unwrap();
         assert_eq!(locked, 333);
         assert_eq!(plain, 1_000, "twin: the plain read in the same transaction is old");
+    }
+
+    /// Unless the server refuses to lock what its snapshot does not show, as MariaDB does by default
+    /// from 11.6.2 on. A new transaction has a new snapshot, so `retry` is the answer.
+    [mariadb] fn row_newer_than_the_snapshot_is_refused_where_snapshots_are_strict(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute("SET innodb_snapshot_isolation = ON").unwrap();
+        let mut attempts = 0;
+        let mut work = |conn: &mut Conn, _: Locked<'_, Account>| {
+            attempts += 1;
+            let _snapshot: i64 = accounts::table.find(2).select(accounts::balance).first(conn)?;
+            if attempts != 3 {
+                let raise = diesel::update(accounts::table.find(1)).set(accounts::balance.eq(accounts::balance + 1));
+                raise.execute(&mut db.connect())?;
+            }
+            with_row_lock(conn, accounts::table.find(1), |conn, account: Locked<Account>| {
+                let plain: i64 = accounts::table.find(1).select(accounts::balance).first(conn)?;
+                Ok::<_, LockError>((plain, account.balance))
+            })
+        };
+        let refused = with_row_lock(conn, accounts::table.find(3), &mut work);
+        assert!(matches!(refused, Err(LockError::SerializationFailure { .. })), "{refused:?}");
+        let retried = RowLock::for_update().retry(Retry::new()).with(conn, accounts::table.find(3), &mut work);
+        assert_eq!(retried.unwrap(), (1_002, 1_002), "both reads are of one state");
+        assert_eq!(attempts, 3);
     }
 
     [postgres, mysql, mariadb] fn row_deleted_while_waiting_is_not_found(db) {

@@ -156,6 +156,24 @@ laws! {
         findings.expect_none();
     }
 
+    [mysql] fn each_error_of_mysql_is_typed_in_each_of_its_languages(db) {
+        let mut findings = Findings::default();
+        while_held!(db, 1, RowLock::for_update(), {
+            // All at once: none of them can wait for less than a second.
+            let timeouts = thread::scope(|scope| {
+                let waits = mysql::LOCALES.map(|locale| scope.spawn(move || mysql::timeouts(db, locale)));
+                waits.map(|wait| wait.join().unwrap())
+            });
+            for (locale, [wait, idle]) in mysql::LOCALES.into_iter().zip(timeouts) {
+                findings.language = locale;
+                expect!(findings, Timeout, wait);
+                expect!(findings, ConnectionLost, idle);
+                mysql::errors(db, locale, &mut findings);
+            }
+        });
+        findings.expect_none();
+    }
+
     [mariadb] fn each_error_of_mariadb_is_typed_in_each_of_its_languages(db) {
         let mut findings = Findings::default();
         while_held!(db, 1, RowLock::for_update(), {
@@ -258,6 +276,60 @@ mod postgresql {
         expect!(findings, SerializationFailure, changed_row!(db, conn));
         let terminate = "SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(9)";
         expect!(findings, ConnectionLost, inside!(conn, terminate));
+    }
+}
+
+#[cfg(feature = "mysql")]
+mod mysql {
+    use super::*;
+    use crate::support::mysql::{Conn, Db};
+
+    /// A locale of each language of MySQL 9.7, but for two: none of the errors is translated to
+    /// Bulgarian, and no session can speak the other Norwegian.
+    pub(super) const LOCALES: [&str; 21] = [
+        "cs_CZ", "da_DK", "de_DE", "el_GR", "es_ES", "et_EE", "fr_FR", "hu_HU", "it_IT", "ja_JP",
+        "ko_KR", "no_NO", "nl_NL", "pl_PL", "pt_BR", "ro_RO", "ru_RU", "sk_SK", "sr_RS", "sv_SE",
+        "uk_UA",
+    ];
+
+    fn connect(db: &Db, locale: &str) -> Conn {
+        let mut conn = db.connect();
+        conn.batch_execute(&format!("SET lc_messages = '{locale}'"))
+            .unwrap();
+        conn
+    }
+
+    /// What becomes of a session that waits for too long, and then idles for too long.
+    pub(super) fn timeouts(db: &Db, locale: &str) -> [Result<(), LockError>; 2] {
+        let conn = &mut connect(db, locale);
+        let session = Db::session(conn);
+        conn.batch_execute("SET innodb_lock_wait_timeout = 1, wait_timeout = 1")
+            .unwrap();
+        let wait = with_row_lock(conn, accounts::table.find(1), nothing);
+        db.wait_for_end_of(session);
+        let idle = diesel::sql_query("SELECT 1").execute(conn);
+        [wait, idle.map(drop).map_err(LockError::from)]
+    }
+
+    pub(super) fn errors(db: &Db, locale: &str, findings: &mut Findings) {
+        let (conn, rival) = (&mut connect(db, locale), &mut connect(db, locale));
+        findings.expect_translated(&conn.batch_execute("SELECT nowhere"), "Unknown column");
+
+        let row = accounts::table.find(1);
+        let no_wait = RowLock::for_update().no_wait();
+        expect!(findings, Busy, no_wait.with(conn, row, nothing));
+        conn.batch_execute("SET max_execution_time = 50").unwrap();
+        let brief = with_row_lock(conn, row, nothing);
+        expect!(findings, StatementTimeout, brief);
+        conn.batch_execute("SET max_execution_time = 0").unwrap();
+
+        let cancel = inside!(conn, "KILL QUERY CONNECTION_ID()");
+        expect!(findings, Cancelled, cancel);
+        expect!(findings, Deadlock, deadlock!(db, conn, rival));
+
+        // Its words are those of a cancelled statement, so the call asks whether there is still a server.
+        let killed = inside!(rival, "KILL CONNECTION_ID()");
+        expect!(findings, ConnectionLost, killed);
     }
 }
 

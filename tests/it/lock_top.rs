@@ -30,6 +30,13 @@ macro_rules! on_a_server_of_its_own {
 
             #[test]
             #[cfg(feature = "mysql")]
+            fn mysql() {
+                let server = servers::MySql::new(&[]).unwrap();
+                super::$law::<diesel::MysqlConnection>(&server.url());
+            }
+
+            #[test]
+            #[cfg(feature = "mysql")]
             fn mariadb() {
                 let server = servers::MariaDb::new(&[]).unwrap();
                 super::$law::<diesel::MysqlConnection>(&server.url());

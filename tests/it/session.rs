@@ -114,7 +114,7 @@ laws! {
             assert!(matches!(missing, Err(LockError::NotFound { .. })), "{missing:?}");
             refuse!(conn, limited);
             panic_in!(conn, limited);
-            let brief = Duration::from_millis(300);
+            let brief = Duration::from_secs(2);
             let late = RowLock::for_update().hold_at_most(brief).with(
                 conn,
                 accounts::table.find(1),

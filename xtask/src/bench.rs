@@ -1,15 +1,15 @@
 //! `cargo xtask bench`: the contention benchmark on all databases.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::peers;
 use crate::servers::Servers;
 use crate::step::{self, cargo, Step};
+use crate::{peers, readme};
 
 /// The bench's own folder, below that of the package.
 const OUT: &str = "target/contention";
@@ -85,7 +85,7 @@ pub(crate) fn run(quick: bool, with_peers: bool, arguments: &[String]) -> Result
     if !build.succeeded {
         return Ok(false);
     }
-    let servers = Servers::start(None)?;
+    let servers = Servers::start()?;
     if !arguments.is_empty() {
         return Ok(own(&servers, arguments)?.succeeded);
     }
@@ -187,24 +187,9 @@ pub(crate) fn into_readme() -> Result<bool> {
     };
     let (figures, picture, caption) = (made("report.md")?, made("chart.svg")?, made("chart.md")?);
     fs::write(root.join("benches/chart.svg"), picture)?;
-    replace(&root.join("benches/README.md"), "figures", &figures)?;
-    replace(&root.join("README.md"), "chart", &caption)?;
+    readme::replace(&root.join("benches/README.md"), "figures", &figures)?;
+    readme::replace(&root.join("README.md"), "chart", &caption)?;
     Ok(true)
-}
-
-/// Puts a text between `<!-- name -->` and `<!-- end of name -->`.
-fn replace(file: &Path, name: &str, new: &str) -> Result<()> {
-    let (begin, end) = (
-        format!("<!-- {name} -->"),
-        format!("<!-- end of {name} -->"),
-    );
-    let text = fs::read_to_string(file)?;
-    let place = text.split_once(&begin);
-    let place = place.and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
-    let (before, after) =
-        place.with_context(|| format!("no place for the {name} in {}", file.display()))?;
-    fs::write(file, format!("{before}{begin}\n{new}{end}{after}"))?;
-    Ok(())
 }
 
 /// A second of each strategy on each database: for its check of the balances, not for its figures.

@@ -5,7 +5,8 @@ use anyhow::Result;
 use crate::report::Steps;
 use crate::servers::Servers;
 use crate::step::{self, cargo, Step};
-use crate::{bench, page, test};
+use crate::test::{self, Which};
+use crate::{bench, page};
 
 /// Each feature alone, and each pair of databases: code must not need another one's imports.
 const FEATURES: [&str; 18] = [
@@ -31,7 +32,7 @@ const FEATURES: [&str; 18] = [
 
 /// Says whether all is well.
 pub(crate) fn run(with_tests: bool) -> Result<bool> {
-    let tested = !with_tests || test::run(&[])?;
+    let tested = !with_tests || test::run(Which::Default, &[])?;
     let steps = checks()?;
     let clean = steps.iter().filter(|step| step.succeeded).count();
     print!("\n{}", Steps(&steps));
@@ -67,7 +68,7 @@ fn checks() -> Result<Vec<Step>> {
         "package",
         "publish --dry-run --allow-dirty --package diesel-row-lock",
     )?;
-    let servers = Servers::start(None)?;
+    let servers = Servers::start()?;
     steps.push(bench::smoke_of_the_journal(&servers)?);
     let (smoke, report) = bench::smoke(&servers)?;
     let has_report = smoke.succeeded;

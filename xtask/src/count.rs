@@ -10,12 +10,14 @@ pub(crate) enum Backend {
     Mysql,
     Mariadb,
     Sqlite,
-    /// A test without a database: a unit test, a doc test, one of what does not compile.
+    /// A cluster of MariaDB.
+    Galera,
+    /// A test without a stamp: a unit test, a doc test, one of what does not compile.
     None,
 }
 
 impl Backend {
-    fn of(test: &str) -> Self {
+    pub(crate) fn of(test: &str) -> Self {
         // As in `file::law::postgres - should panic`.
         let path = test.split(" - ").next().unwrap_or(test);
         match path.rsplit("::").next() {
@@ -23,6 +25,7 @@ impl Backend {
             Some("mysql") => Self::Mysql,
             Some("mariadb") => Self::Mariadb,
             Some("sqlite") => Self::Sqlite,
+            Some("galera") => Self::Galera,
             _ => Self::None,
         }
     }

@@ -8,17 +8,18 @@ mod interrupt;
 mod packages;
 mod page;
 mod peers;
-mod releases;
+mod readme;
 mod report;
 mod servers;
 mod step;
 mod test;
-mod versions;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use self::test::Which;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about)]
@@ -34,15 +35,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every test, on a PostgreSQL and a MariaDB started for this run
+    /// Run every test, on servers that are started for this run
     ///
-    /// With PG_URL or MARIADB_URL set, that server is used instead. MYSQL_URL must be set.
+    /// With PG_URL, MYSQL_URL or MARIADB_URL set, that server is used instead.
     Test {
-        /// Run the PostgreSQL tests alone, on each of these major versions, such as 15,16,17,18
-        ///
-        /// Debian's own version comes from Debian, the others from npm. PG_URL is not used.
-        #[arg(long, value_name = "VERSIONS", value_delimiter = ',')]
-        postgres: Vec<u32>,
+        /// On which servers
+        #[arg(long, value_enum, default_value_t)]
+        servers: Which,
 
         /// Passed on to the test binaries, such as a part of a test's name
         #[arg(last = true)]
@@ -50,9 +49,8 @@ enum Command {
     },
     /// Start the servers, for Ctrl-C or the end of standard input to stop, or for one command
     Servers {
-        /// The major version of PostgreSQL; without it Debian's, or what PG_URL names
-        #[arg(long, value_name = "VERSION")]
-        postgres: Option<u32>,
+        #[command(flatten)]
+        wanted: servers::Wanted,
 
         /// Run with PG_URL, MYSQL_URL and MARIADB_URL set; the servers end with it
         #[arg(last = true)]
@@ -93,24 +91,14 @@ enum Command {
 impl Command {
     /// The Debian packages that it needs.
     fn packages(&self) -> Vec<&'static str> {
-        let (builds, starts, fetches) = match self {
-            Self::Test { postgres, .. } => (true, true, !postgres.is_empty()),
-            Self::Faults { .. } => (true, true, false),
-            Self::Servers { postgres, .. } => (false, true, postgres.is_some()),
-            Self::Bench { .. } | Self::Ci { .. } => (true, true, false),
-        };
+        let builds = !matches!(self, Self::Servers { .. });
         let mut packages = Vec::new();
         if builds {
             packages.extend(packages::LIBRARIES);
         }
-        if starts {
-            packages.extend(servers::packages());
-        }
-        if builds && starts {
+        packages.extend(servers::packages());
+        if builds {
             packages.extend(servers::FOR_FAULTS);
-        }
-        if fetches {
-            packages.extend(releases::PACKAGES);
         }
         if matches!(self, Self::Ci { .. }) {
             packages.push(page::BROWSER);
@@ -139,9 +127,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         packages::ensure(&cli.command.packages())?;
     }
     let clean = match &cli.command {
-        Command::Test { postgres, args } if postgres.is_empty() => test::run(args)?,
-        Command::Test { postgres, args } => versions::run(postgres, args)?,
-        Command::Servers { postgres, command } => return servers::hold(*postgres, command),
+        Command::Test { servers, args } => test::run(*servers, args)?,
+        Command::Servers { wanted, command } => return servers::hold(wanted, command),
         Command::Faults { minutes } => faults::run(*minutes)?,
         Command::Bench {
             quick,

@@ -7,20 +7,24 @@ use crate::step::Step;
 
 /// The end of a test run.
 pub(crate) struct Report<'a> {
-    pub(crate) rows: &'a [Row<'a>],
+    pub(crate) rows: &'a [Row],
     pub(crate) steps: &'a [Step],
 }
 
 /// What ran on one server.
-pub(crate) struct Row<'a> {
-    name: &'a str,
-    tally: Tally,
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) backend: Backend,
+    pub(crate) tally: Tally,
 }
 
-impl<'a> Row<'a> {
-    pub(crate) fn of(name: &'a str, backend: Backend, steps: &[Step]) -> Self {
-        let tally = tally(steps, |other| other == backend);
-        Self { name, tally }
+impl Row {
+    pub(crate) fn of(name: &str, backend: Backend, steps: &[Step]) -> Self {
+        Self {
+            name: name.to_owned(),
+            backend,
+            tally: tally(steps, |other| other == backend),
+        }
     }
 }
 
@@ -62,7 +66,7 @@ impl Step {
 impl Display for Report<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<32}{:>8}{:>8}", "tests on", "passed", "failed")?;
-        for Row { name, tally } in self.rows {
+        for Row { name, tally, .. } in self.rows {
             let Tally { passed, failed } = tally;
             writeln!(f, "{name:<32}{passed:>8}{failed:>8}")?;
         }
@@ -114,7 +118,7 @@ mod tests {
         }
     }
 
-    fn rows(steps: &[Step]) -> [Row<'static>; 1] {
+    fn rows(steps: &[Step]) -> [Row; 1] {
         [Row::of("PostgreSQL 15.9", Backend::Postgres, steps)]
     }
 

@@ -1,6 +1,5 @@
 //! The servers of a run: started for it, or given by the environment.
 
-use std::convert::Infallible;
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
@@ -8,11 +7,11 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 use std::{env, panic};
 
-use anyhow::{Context, Result};
-use servers::{mariadb, postgres, MariaDb, Place, Postgres};
+use anyhow::Result;
+use servers::releases::{Product, Release};
+use servers::{mysql, postgres, MariaDb, MySql, Place, Postgres};
 
 use crate::interrupt::{self, Foreground};
-use crate::releases::Release;
 
 const POSTGRES: &str = "PG_URL";
 const MYSQL: &str = "MYSQL_URL";
@@ -24,12 +23,16 @@ const SETTINGS: [&str; 1] = ["max_connections=300"];
 /// and kill, their own.
 pub(crate) fn packages() -> Vec<&'static str> {
     let mut packages = vec!["mariadb-client-core", "mariadb-server-core"];
+    packages.extend(FOR_RELEASES);
     // Installing it beside one of a certain version could upgrade that one's server.
     if postgres::debian_version().is_none() {
         packages.push("postgresql");
     }
     packages
 }
+
+/// What it takes to have a server of another suite of Debian.
+const FOR_RELEASES: [&str; 2] = ["debian-archive-keyring", "patchelf"];
 
 /// What the tests' own clusters and poolers need.
 pub(crate) const FOR_FAULTS: [&str; 6] = [
@@ -43,11 +46,22 @@ pub(crate) const FOR_FAULTS: [&str; 6] = [
     "libevent-2.1-7",
 ];
 
+/// The versions that a command wants, where it is not Debian's.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Wanted {
+    /// A PostgreSQL of this version, and not that of PG_URL or Debian
+    #[arg(long, value_name = "VERSION", value_parser = Release::versions(Product::Postgres).collect::<Vec<_>>())]
+    postgres: Option<String>,
+
+    /// A MariaDB of this version, and not that of MARIADB_URL or Debian
+    #[arg(long, value_name = "VERSION", value_parser = Release::versions(Product::MariaDb).collect::<Vec<_>>())]
+    mariadb: Option<String>,
+}
+
 /// Servers that run; what was started here ends when this is dropped.
 pub(crate) struct Servers {
     pub(crate) postgres: Server<Postgres>,
-    /// Always one that the caller has chosen.
-    pub(crate) mysql: Server<Infallible>,
+    pub(crate) mysql: Server<MySql>,
     pub(crate) mariadb: Server<MariaDb>,
     /// For those that a command starts itself.
     place: Place,
@@ -57,25 +71,27 @@ pub(crate) struct Server<S> {
     /// With the version.
     pub(crate) name: String,
     pub(crate) url: String,
+    variable: &'static str,
+    /// What names the version that others are to be made of, if it is not Debian's, and that version.
+    release: Option<(&'static str, String)>,
     /// `None` for a server that the caller has chosen.
     started: Option<S>,
-    /// What it was made of, if that is not Debian's.
-    release: Option<Release>,
 }
 
 impl Servers {
-    /// Starts what the environment doesn't give, both at once; with a version of PostgreSQL, a
-    /// server of that one in any case.
-    pub(crate) fn start(version: Option<u32>) -> Result<Self> {
+    /// Starts what the environment doesn't give, all at once.
+    pub(crate) fn start() -> Result<Self> {
+        Self::of(&Wanted::default())
+    }
+
+    /// The same with these versions, which are started in any case.
+    pub(crate) fn of(wanted: &Wanted) -> Result<Self> {
         thread::scope(|scope| {
-            let mysql = mysql()?;
-            let mariadb = scope.spawn(mariadb);
-            let postgres = match version {
-                Some(version) => Server::of_version(version),
-                None => postgres(),
-            };
+            let mysql = scope.spawn(mysql);
+            let mariadb = scope.spawn(|| mariadb(wanted.mariadb.as_deref()));
+            let postgres = postgres(wanted.postgres.as_deref());
             Ok(Self {
-                mysql,
+                mysql: joined(mysql)?,
                 mariadb: joined(mariadb)?,
                 postgres: postgres?,
                 place: Place::new()?,
@@ -86,87 +102,68 @@ impl Servers {
     /// Tells a command of the servers.
     pub(crate) fn offer<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         self.postgres.offer(command);
-        self.place.offer(command);
-        command
-            .env(MYSQL, &self.mysql.url)
-            .env(MARIADB, &self.mariadb.url)
+        self.mysql.offer(command);
+        self.mariadb.offer(command);
+        self.place.offer(command)
     }
 }
 
-impl Server<Postgres> {
-    pub(crate) fn of_version(major: u32) -> Result<Self> {
-        let release = match postgres::debian_version() {
-            Some(debian) if debian == major => None,
-            _ => Some(Release::of(major)?),
-        };
-        let server = match &release {
-            Some(release) => Postgres::of_version(&release.home(), &SETTINGS)?,
-            None => Postgres::new(&SETTINGS)?,
-        };
-        let url = server.url();
-        Ok(Self {
-            name: postgres::version(&url)?,
-            url,
-            started: Some(server),
-            release,
-        })
-    }
+pub(crate) fn postgres(version: Option<&str>) -> Result<Server<Postgres>> {
+    let start = || match version {
+        Some(version) => Postgres::of_version(version, &SETTINGS),
+        None => Postgres::new(&SETTINGS),
+    };
+    let release = version.map(|version| (postgres::RELEASE_VARIABLE, version.to_owned()));
+    Server::new(POSTGRES, release, start, Postgres::url, postgres::version)
+}
 
-    pub(crate) fn speaks_only_english(&self) -> bool {
-        let release = self.release.as_ref();
-        release.is_some_and(|release| !release.is_translated())
+fn mysql() -> Result<Server<MySql>> {
+    Server::new(MYSQL, None, || MySql::new(&[]), MySql::url, mysql::version)
+}
+
+pub(crate) fn mariadb(version: Option<&str>) -> Result<Server<MariaDb>> {
+    let start = || match version {
+        Some(version) => MariaDb::of_version(version, &[]),
+        None => MariaDb::new(&[]),
+    };
+    let release = version.map(|version| (mysql::RELEASE_VARIABLE, version.to_owned()));
+    Server::new(MARIADB, release, start, MariaDb::url, mysql::version)
+}
+
+impl<S> Server<S> {
+    /// The one that the variable names, unless a version is wanted.
+    fn new(
+        variable: &'static str,
+        release: Option<(&'static str, String)>,
+        start: impl FnOnce() -> Result<S>,
+        url: fn(&S) -> String,
+        name: fn(&str) -> Result<String>,
+    ) -> Result<Self> {
+        let given = given(variable).filter(|_| release.is_none());
+        let (url, started) = match given {
+            Some(url) => (url, None),
+            None => {
+                let server = start()?;
+                (url(&server), Some(server))
+            }
+        };
+        Ok(Self {
+            name: name(&url)?,
+            url,
+            variable,
+            release,
+            started,
+        })
     }
 
     /// Tells a command of the server, and what to make others of.
     pub(crate) fn offer<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.env(POSTGRES, &self.url);
-        if let Some(release) = &self.release {
-            command.env(postgres::HOME_VARIABLE, release.home());
+        command.env(self.variable, &self.url);
+        if let Some((variable, version)) = &self.release {
+            command.env(variable, version);
         }
         command
     }
-}
-
-fn postgres() -> Result<Server<Postgres>> {
-    let (url, started) = match given(POSTGRES) {
-        Some(url) => (url, None),
-        None => {
-            let server = Postgres::new(&SETTINGS)?;
-            (server.url(), Some(server))
-        }
-    };
-    Ok(Server {
-        name: postgres::version(&url)?,
-        url,
-        started,
-        release: None,
-    })
-}
-
-fn mysql() -> Result<Server<Infallible>> {
-    let url = given(MYSQL).with_context(|| format!("{MYSQL} names no MySQL server"))?;
-    Ok(Server {
-        name: mariadb::version(&url)?,
-        url,
-        started: None,
-        release: None,
-    })
-}
-
-fn mariadb() -> Result<Server<MariaDb>> {
-    let (url, started) = match given(MARIADB) {
-        Some(url) => (url, None),
-        None => {
-            let server = MariaDb::new(&[])?;
-            (server.url(), Some(server))
-        }
-    };
-    Ok(Server {
-        name: mariadb::version(&url)?,
-        url,
-        started,
-        release: None,
-    })
 }
 
 /// The URL of a server that the caller has chosen.
@@ -182,14 +179,14 @@ pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// `cargo xtask servers`: for one command, or else until there is an interrupt or no more input.
-pub(crate) fn hold(version: Option<u32>, command: &[String]) -> Result<ExitCode> {
-    let servers = Servers::start(version)?;
+pub(crate) fn hold(wanted: &Wanted, command: &[String]) -> Result<ExitCode> {
+    let servers = Servers::of(wanted)?;
     if let [program, arguments @ ..] = command {
         return run(servers.offer(Command::new(program).args(arguments)));
     }
-    servers.postgres.announce(POSTGRES);
-    servers.mysql.announce(MYSQL);
-    servers.mariadb.announce(MARIADB);
+    servers.postgres.announce();
+    servers.mysql.announce();
+    servers.mariadb.announce();
     // A job in the background that reads from a terminal is stopped, and no signal would reach it.
     let input = (!io::stdin().is_terminal())
         .then(|| thread::spawn(|| io::copy(&mut io::stdin(), &mut io::sink())));
@@ -201,13 +198,16 @@ pub(crate) fn hold(version: Option<u32>, command: &[String]) -> Result<ExitCode>
 }
 
 impl<S> Server<S> {
-    fn announce(&self, variable: &str) {
+    fn announce(&self) {
         let origin = match self.started {
             Some(_) => "started",
             None => "given by the environment",
         };
         eprintln!("{}, {origin}", self.name);
-        println!("export {variable}='{}'", self.url);
+        println!("export {}='{}'", self.variable, self.url);
+        if let Some((variable, version)) = &self.release {
+            println!("export {variable}='{version}'");
+        }
     }
 }
 

@@ -157,37 +157,42 @@ laws! {
 
 /// On a server of its own: PostgreSQL has to be told at its start that it may prepare transactions.
 #[cfg(feature = "postgres")]
-#[test]
-fn prepared_transaction_is_named_on_postgres() {
-    let server = servers::Postgres::new(&["max_prepared_transactions=1"]).unwrap();
-    let connect = || PgConnection::establish(&server.url()).unwrap();
-    connect()
-        .batch_execute(crate::support::schema::TABLES)
-        .unwrap();
-    let (preparer, watcher) = (&mut connect(), &mut connect());
-    hold(preparer, 1);
-    preparer
-        .batch_execute("LOCK TABLE seats; PREPARE TRANSACTION 'half done'")
-        .unwrap();
-    thread::scope(|scope| {
-        let mut conn = connect();
-        let waiter = SessionId::of(&mut conn).unwrap();
-        let call = scope.spawn(move || with_row_lock(&mut conn, accounts::table.find(1), nothing));
-        let blocker = wait_of(watcher, waiter).blocker;
-        assert!(blocker.is_prepared_transaction(), "{blocker}");
-        assert_eq!(
-            blocker.query.as_deref(),
-            Some("PREPARE TRANSACTION 'half done'")
-        );
-        assert!(!diesel_row_lock::waits::terminate(watcher, blocker.id).unwrap());
-        let mut reader = connect();
-        let reads = SessionId::of(&mut reader).unwrap();
-        let read = scope.spawn(move || reader.batch_execute("SELECT 1 FROM seats"));
-        assert_eq!(wait_of(watcher, reads).blocker, blocker);
-        preparer
-            .batch_execute("COMMIT PREPARED 'half done'")
+mod prepared_transaction_is_named {
+    use super::*;
+
+    #[test]
+    fn postgres() {
+        let server = servers::Postgres::new(&["max_prepared_transactions=1"]).unwrap();
+        let connect = || PgConnection::establish(&server.url()).unwrap();
+        connect()
+            .batch_execute(crate::support::schema::TABLES)
             .unwrap();
-        call.join().unwrap().unwrap();
-        read.join().unwrap().unwrap();
-    });
+        let (preparer, watcher) = (&mut connect(), &mut connect());
+        hold(preparer, 1);
+        preparer
+            .batch_execute("LOCK TABLE seats; PREPARE TRANSACTION 'half done'")
+            .unwrap();
+        thread::scope(|scope| {
+            let mut conn = connect();
+            let waiter = SessionId::of(&mut conn).unwrap();
+            let call =
+                scope.spawn(move || with_row_lock(&mut conn, accounts::table.find(1), nothing));
+            let blocker = wait_of(watcher, waiter).blocker;
+            assert!(blocker.is_prepared_transaction(), "{blocker}");
+            assert_eq!(
+                blocker.query.as_deref(),
+                Some("PREPARE TRANSACTION 'half done'")
+            );
+            assert!(!diesel_row_lock::waits::terminate(watcher, blocker.id).unwrap());
+            let mut reader = connect();
+            let reads = SessionId::of(&mut reader).unwrap();
+            let read = scope.spawn(move || reader.batch_execute("SELECT 1 FROM seats"));
+            assert_eq!(wait_of(watcher, reads).blocker, blocker);
+            preparer
+                .batch_execute("COMMIT PREPARED 'half done'")
+                .unwrap();
+            call.join().unwrap().unwrap();
+            read.join().unwrap().unwrap();
+        });
+    }
 }

@@ -4,7 +4,7 @@
 use diesel::prelude::*;
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
-use servers::{MariaDb, Postgres};
+use servers::{MariaDb, MySql, Postgres};
 
 use super::day::Day;
 use super::oracle::Kind;
@@ -30,6 +30,23 @@ mod killed_server_loses_what_it_had_not_written {
         ] {
             server.sql(sql).unwrap();
         }
+        let day = bank.day(|progress| {
+            progress.work_goes_on(200);
+            server.kill().unwrap();
+            server.start_again().unwrap();
+            1
+        });
+        assert_lost(&day);
+    }
+
+    #[test]
+    fn mysql() {
+        let _turn = turn();
+        let mut server = MySql::new(&[]).unwrap();
+        let bank = Bank::<MysqlConnection>::at(&server.url());
+        server
+            .sql("SET GLOBAL innodb_flush_log_at_trx_commit = 0; SET GLOBAL sync_binlog = 0")
+            .unwrap();
         let day = bank.day(|progress| {
             progress.work_goes_on(200);
             server.kill().unwrap();

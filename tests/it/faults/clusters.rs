@@ -14,7 +14,7 @@ mod galera_that_loses_nodes_is_told_right {
     use super::*;
 
     #[test]
-    fn mariadb() {
+    fn galera() {
         let _turn = turn();
         let mut galera = Galera::new(3).unwrap();
         let mut bank = Bank::<MysqlConnection>::at(&galera.nodes[0].url());

@@ -8,7 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome};
-use servers::{MariaDb, Postgres};
+use servers::{MariaDb, MySql, Postgres};
 
 use super::ledger::{purses, Purse, Teller};
 use super::workload::{Bank, Progress};
@@ -30,6 +30,19 @@ mod killed_server_loses_nothing_that_it_acknowledged {
         let _turn = turn();
         let mut server = Postgres::new(&[]).unwrap();
         let day = Bank::<PgConnection>::at(&server.url()).day(|progress| {
+            crashes(progress, || {
+                server.kill()?;
+                server.start_again()
+            })
+        });
+        day.assert_right("server killed (kill -9)");
+    }
+
+    #[test]
+    fn mysql() {
+        let _turn = turn();
+        let mut server = MySql::new(&[]).unwrap();
+        let day = Bank::<MysqlConnection>::at(&server.url()).day(|progress| {
             crashes(progress, || {
                 server.kill()?;
                 server.start_again()
@@ -114,17 +127,25 @@ mod server_without_a_connection_to_spare_is_told_right {
         });
     }
 
+    /// Ends one of the sessions; the one that asks may not get in.
+    fn end_one(sql: impl Fn(&str) -> anyhow::Result<String>) {
+        let one = sql("SELECT id FROM information_schema.processlist \
+             WHERE db = 'test' AND id <> connection_id() ORDER BY rand() LIMIT 1");
+        let _ = one.and_then(|id| sql(&format!("KILL {id}")));
+    }
+
+    #[test]
+    fn mysql() {
+        let _turn = turn();
+        let server = MySql::new(&["--max-connections=8"]).unwrap();
+        crowd::<MysqlConnection>(&server.url(), || end_one(|sql| server.sql(sql)));
+    }
+
     #[test]
     fn mariadb() {
         let _turn = turn();
         let server = MariaDb::new(&["--max-connections=8"]).unwrap();
-        crowd::<MysqlConnection>(&server.url(), || {
-            let one = server.sql(
-                "SELECT id FROM information_schema.processlist \
-                 WHERE db = 'test' AND id <> connection_id() ORDER BY rand() LIMIT 1",
-            );
-            let _ = one.and_then(|id| server.sql(&format!("KILL {id}")));
-        });
+        crowd::<MysqlConnection>(&server.url(), || end_one(|sql| server.sql(sql)));
     }
 }
 
@@ -165,6 +186,16 @@ mod server_that_takes_no_writes_says_so {
         Bank::<PgConnection>::at(&primary.url());
         let standby = primary.standby("reader").unwrap();
         assert_read_only!(&mut PgConnection::open(&standby.url()).unwrap());
+    }
+
+    #[test]
+    fn mysql() {
+        let server = MySql::new(&[]).unwrap();
+        let conn = &mut MysqlConnection::open(&server.url()).unwrap();
+        conn.found(2).unwrap();
+        conn.batch_execute("SET SESSION TRANSACTION READ ONLY")
+            .unwrap();
+        assert_read_only!(conn);
     }
 
     #[test]

@@ -186,7 +186,7 @@ mod lock_left_out_loses_money_between_nodes {
     use super::*;
 
     #[test]
-    fn mariadb() {
+    fn galera() {
         let _turn = turn();
         let cluster = Galera::new(2).unwrap();
         let mut bank = Bank::<MysqlConnection>::at(&cluster.nodes[0].url());

@@ -74,18 +74,19 @@ macro_rules! assert_twin_waits_for_a_day {
     };
 }
 
-/// A renewal waits for its holder's own write, while `$set` lets the lease run out.
+/// A renewal waits for its holder's own write, while the server's clock goes beyond its end.
 macro_rules! assert_renewal_behind_a_write_holds {
-    ($conn:ident, $server:ident, $establish:expr, $waiters:expr) => {
+    ($conn:ident, $server:ident, $connection:ty, $waiters:expr) => {
         let ada = &books().try_acquire($conn, "Ada").unwrap();
+        let connect = || <$connection>::establish(&$server.url()).unwrap();
         thread::scope(|scope| {
             let renewal = ada.guarded($conn, |_| {
-                let renewal = scope.spawn(|| ada.renew(&mut $establish));
+                let renewal = scope.spawn(|| ada.renew(&mut connect()));
                 wait_until("it waits", Duration::from_millis(150), || {
                     $server.sql($waiters).unwrap().trim() == "1"
                 });
                 $server.set_clock(DAY).unwrap();
-                let other = &mut $establish;
+                let other = &mut connect();
                 assert!(books().holder(other)?.unwrap().expired);
                 assert_held_by!(books().try_acquire(other, "Charles"), "Ada");
                 Ok::<_, LockError>(renewal)
@@ -101,47 +102,69 @@ macro_rules! assert_renewal_behind_a_write_holds {
     };
 }
 
-/// A server of its own, whose clock is set while it runs.
-macro_rules! servers {
-    ($($backend:ident, $conn:ident, $server:expr, $waiters:expr;)+) => {$(
-        mod $backend {
-            use super::*;
+/// [`assert_jumps_do_no_harm`] by the server's own clock.
+macro_rules! jumps {
+    ($conn:ident, $server:ident, $connection:ty, $waiters:expr) => {
+        assert_jumps_do_no_harm!($conn, |_: &mut $connection, ahead| $server
+            .set_clock(ahead)
+            .unwrap())
+    };
+}
 
-            #[test]
-            fn jumps_of_the_servers_clock_do_no_harm() {
-                let server = $server;
-                let conn = &mut diesel::$conn::establish(&server.url()).unwrap();
-                Lease::create_tables(conn).unwrap();
-                assert_jumps_do_no_harm!(conn, |_: &mut diesel::$conn, ahead| server.set_clock(ahead).unwrap());
-            }
-
-            #[test]
-            fn renewal_that_waits_for_a_write_holds_even_beyond_the_end() {
-                let server = $server;
-                let conn = &mut diesel::$conn::establish(&server.url()).unwrap();
-                Lease::create_tables(conn).unwrap();
-                assert_renewal_behind_a_write_holds!(
-                    conn, server, diesel::$conn::establish(&server.url()).unwrap(), $waiters
-                );
-            }
-
-            #[test]
-            fn twin_lease_that_does_not_know_its_time_to_live_lasts_a_day() {
-                let server = $server;
-                let conn = &mut diesel::$conn::establish(&server.url()).unwrap();
-                Lease::create_tables(conn).unwrap();
-                assert_twin_waits_for_a_day!(conn, |_: &mut diesel::$conn, ahead| server.set_clock(ahead).unwrap());
-            }
-        }
-    )+};
+/// [`assert_twin_waits_for_a_day`] by the server's own clock.
+macro_rules! twin_waits {
+    ($conn:ident, $server:ident, $connection:ty, $waiters:expr) => {
+        assert_twin_waits_for_a_day!($conn, |_: &mut $connection, ahead| $server
+            .set_clock(ahead)
+            .unwrap())
+    };
 }
 
 #[cfg(feature = "postgres")]
-servers! { postgres, PgConnection, servers::Postgres::with_clock(&[]).unwrap(),
-"SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"; }
+const WAITERS_OF_POSTGRES: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0";
 #[cfg(feature = "mysql")]
-servers! { mariadb, MysqlConnection, servers::MariaDb::with_clock(&[]).unwrap(),
-"SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"; }
+const WAITERS_OF_MYSQL: &str =
+    "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
+
+/// On servers of their own, whose clocks are set while they run.
+macro_rules! on_a_server_with_a_clock {
+    ($($law:ident: $check:ident)+) => {$(
+        mod $law {
+            use super::*;
+
+            #[cfg(feature = "postgres")]
+            #[test]
+            fn postgres() {
+                on_a_server_with_a_clock!(@ $check, Postgres, PgConnection, WAITERS_OF_POSTGRES);
+            }
+
+            #[cfg(feature = "mysql")]
+            #[test]
+            fn mysql() {
+                on_a_server_with_a_clock!(@ $check, MySql, MysqlConnection, WAITERS_OF_MYSQL);
+            }
+
+            #[cfg(feature = "mysql")]
+            #[test]
+            fn mariadb() {
+                on_a_server_with_a_clock!(@ $check, MariaDb, MysqlConnection, WAITERS_OF_MYSQL);
+            }
+        }
+    )+};
+    (@ $check:ident, $server:ident, $connection:ident, $waiters:expr) => {
+        let server = servers::$server::with_clock(&[]).unwrap();
+        let conn = &mut diesel::$connection::establish(&server.url()).unwrap();
+        Lease::create_tables(conn).unwrap();
+        $check!(conn, server, diesel::$connection, $waiters);
+    };
+}
+
+on_a_server_with_a_clock! {
+    jumps_of_the_servers_clock_do_no_harm: jumps
+    renewal_that_waits_for_a_write_holds_even_beyond_the_end: assert_renewal_behind_a_write_holds
+    twin_lease_that_does_not_know_its_time_to_live_lasts_a_day: twin_waits
+}
 
 laws! {
     /// A client whose clock is a day ahead neither takes a lease that is held, nor keeps one for a day.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError, Outcome};
 
-use super::{assert_held_by, forged, set_up};
+use super::{assert_held_by, assert_stale, forged, set_up, EXPIRE};
 use crate::support::calls::assert_error;
 use crate::support::laws;
 use crate::support::probe::statements_of;
@@ -62,6 +63,16 @@ laws! {
             assert_eq!((seen.len(), &*seen[0].admin, &*seen[0].reason), (1, *name, *name));
             boss.release(conn).unwrap();
         }
+        // A name that is like another one is not purged with it.
+        let kept = HOSTILE.map(|name| Lease::named(name).try_acquire(conn, name).unwrap());
+        conn.batch_execute(&format!("{EXPIRE} WHERE name = 'a'")).unwrap();
+        assert_eq!(Lease::purge(conn, Duration::ZERO).unwrap(), 1);
+        assert_stale!(kept[0].renew(conn));
+        for held in &kept[1..] {
+            held.renew(conn).unwrap();
+        }
+        conn.batch_execute(EXPIRE).unwrap();
+        assert_eq!(Lease::purge(conn, Duration::ZERO).unwrap(), HOSTILE.len() - 1);
     }
 
     [postgres, mysql, mariadb, sqlite] fn what_can_be_no_lease_is_refused_before_any_sql(db) {

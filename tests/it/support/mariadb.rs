@@ -14,4 +14,6 @@ impl Server for MariaDb {
     const SETTINGS: &str =
         "SELECT concat_ws(' ', @@autocommit, @@innodb_lock_wait_timeout, @@tx_isolation, \
          @@in_transaction, @@idle_transaction_timeout)";
+    /// The default before MariaDB 11.6.2.
+    const LOOSE_SNAPSHOTS: &str = "SET innodb_snapshot_isolation = OFF";
 }

@@ -2,6 +2,7 @@
 //! [`mariadb`](super::mariadb) say where the servers differ.
 
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -21,10 +22,13 @@ pub(crate) trait Server {
     const VARIABLE: &str;
     /// A text of the settings that a locked call touches.
     const SETTINGS: &str;
+    /// Lets a transaction lock rows that are newer than its snapshot, where the server has a choice.
+    const LOOSE_SNAPSHOTS: &str;
 }
 
 pub(crate) struct Db<S: Server> {
     name: String,
+    loose: AtomicBool,
     server: PhantomData<fn() -> S>,
 }
 
@@ -41,6 +45,7 @@ impl<S: Server> Db<S> {
             .unwrap();
         let db = Self {
             name,
+            loose: AtomicBool::new(false),
             server: PhantomData,
         };
         db.connect().batch_execute(schema::TABLES).unwrap();
@@ -68,7 +73,17 @@ impl<S: Server> Db<S> {
     }
 
     pub(crate) fn connect(&self) -> Conn {
-        MysqlConnection::establish(&self.url()).unwrap()
+        let mut conn = MysqlConnection::establish(&self.url()).unwrap();
+        if self.loose.load(Ordering::Relaxed) {
+            conn.batch_execute(S::LOOSE_SNAPSHOTS).unwrap();
+        }
+        conn
+    }
+
+    /// From now on, connections may lock rows that are newer than their snapshot, whatever the server
+    /// does by default.
+    pub(crate) fn loosen_snapshots(&self) {
+        self.loose.store(true, Ordering::Relaxed);
     }
 
     /// A connection of a user that has no rights but to this database.
@@ -98,7 +113,7 @@ impl<S: Server> Db<S> {
     /// Not by `information_schema.innodb_trx`: the server renews that only when nobody has read it
     /// for 100 ms. Diesel can't run the statement that says what is now.
     fn waiting_sessions(&self) -> Vec<i32> {
-        let answer = servers::mariadb::query(
+        let answer = servers::mysql::query(
             &server_url(S::VARIABLE),
             &format!(
                 "SHOW ENGINE INNODB STATUS; \

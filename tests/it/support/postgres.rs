@@ -94,6 +94,10 @@ impl Db {
         .unwrap()
     }
 
+    /// Nothing to choose here, see MariaDB's.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn loosen_snapshots(&self) {}
+
     shared_methods!();
 
     /// The settings that a locked call touches.

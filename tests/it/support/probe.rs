@@ -34,7 +34,7 @@ macro_rules! server_probes {
     (
     $backend:ident, session: $session:literal, timeout: $timeout:expr, cancel: $cancel:literal,
     kill: $kill:literal, unusual: $unusual:literal,
-    survive: $survive:literal, touch: $touch:literal, brief: $brief:literal, slow: $slow:literal,
+    survive: $survive:literal, touch: $touch:literal, brief: $brief:literal, unlimited: $unlimited:literal, slow: $slow:literal,
     sessions: $sessions:literal, idle: $idle:literal, others: $others:literal,
     batch: $batch:literal
 ) => {
@@ -63,6 +63,9 @@ macro_rules! server_probes {
 
             /// Lets no statement of this session take long.
             pub(crate) const BRIEF_STATEMENTS: &str = $brief;
+
+            /// Lets each statement of this session take its time again.
+            pub(crate) const UNLIMITED_STATEMENTS: &str = $unlimited;
 
             /// Ends this session when a transaction of it idles.
             pub(crate) const END_IF_IDLE: &str = $idle;
@@ -143,7 +146,8 @@ server_probes! {
     touch: "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
             UPDATE seats SET taken_by = 'toucher'; RETURN NULL; END $$; \
             CREATE TRIGGER touch AFTER UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION touch()",
-    brief: "SET statement_timeout = '200ms'",
+    brief: "SET statement_timeout = '1s'",
+    unlimited: "SET statement_timeout = 0",
     slow: "SELECT pg_sleep(20)",
     sessions: "SELECT count(*) FROM pg_stat_activity WHERE pid = {}",
     idle: "SET idle_in_transaction_session_timeout = '50ms'",
@@ -163,7 +167,8 @@ server_probes! {
     survive: "DO 1",
     touch: "CREATE TRIGGER touch AFTER UPDATE ON accounts FOR EACH ROW \
             UPDATE seats SET taken_by = 'toucher'",
-    brief: "SET max_statement_time = 0.2",
+    brief: "SET max_statement_time = 1",
+    unlimited: "SET max_statement_time = 0",
     slow: "UPDATE accounts SET owner = sleep(20)",
     sessions: "SELECT count(*) FROM information_schema.processlist WHERE id = {}",
     idle: "SET idle_transaction_timeout = 1",
@@ -184,7 +189,8 @@ server_probes! {
     survive: "DO 1",
     touch: "CREATE TRIGGER touch AFTER UPDATE ON accounts FOR EACH ROW \
             UPDATE seats SET taken_by = 'toucher'",
-    brief: "SET max_execution_time = 200",
+    brief: "SET max_execution_time = 1000",
+    unlimited: "SET max_execution_time = 0",
     // Of this kind only: the limit is for `SELECT`.
     slow: "SELECT 1 FROM accounts WHERE sleep(20)",
     sessions: "SELECT count(*) FROM information_schema.processlist WHERE id = {}",

@@ -62,6 +62,10 @@ impl Db {
         self.waiters.load(Ordering::SeqCst)
     }
 
+    /// Nothing to choose here, see MariaDB's.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn loosen_snapshots(&self) {}
+
     shared_methods!();
 
     /// The settings that a locked call touches.

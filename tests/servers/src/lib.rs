@@ -14,14 +14,15 @@ mod process;
 mod spawner;
 mod unpacked;
 
-pub mod mariadb;
+pub mod mysql;
 pub mod postgres;
+pub mod releases;
 
 pub use nix::sys::signal::Signal;
 
 pub use self::cache::cache;
 pub use self::clock::Clock;
 pub use self::interrupt::interrupted_by;
-pub use self::mariadb::{Galera, MariaDb};
+pub use self::mysql::{Galera, MariaDb, MySql};
 pub use self::place::Place;
 pub use self::postgres::{PgBouncer, Postgres};

@@ -46,7 +46,8 @@ fn download(package: &str) -> Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command to its end; what it says is in the error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("cannot run {:?}", command.get_program()))?;
     interrupt::check()?;

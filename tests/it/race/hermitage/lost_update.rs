@@ -4,7 +4,9 @@ use diesel::prelude::*;
 use diesel_row_lock::race::{Schedule, Steps};
 use diesel_row_lock::LockError;
 
-use super::{bare, locked};
+use super::{bare, locked, loose};
+#[cfg(feature = "mysql")]
+use super::{strict, CONFLICT};
 use crate::race::orders::{in_every_order, reset, InOrder};
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
@@ -26,10 +28,16 @@ const BUSY: Result<&str, &str> = Err("timed out waiting for a lock");
 
 laws! {
     [postgres, mysql, mariadb] fn lost_update_appears_without_the_lock(db) {
-        let played = deposits!(bare).play(|| Ok(db.connect()), &BOTH_READ).unwrap();
+        let played = deposits!(bare).play(loose!(db), &BOTH_READ).unwrap();
         assert!(played.waited("grace write"), "{played}");
         assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("1100"), Ok("1010")), "{played}");
         assert_eq!(db.balance(1), 1_010, "the 100 are lost");
+    }
+
+    [mariadb] fn lost_update_is_refused_without_the_lock_where_snapshots_are_strict(db) {
+        let played = deposits!(bare).play(strict!(db), &BOTH_READ).unwrap();
+        assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("1100"), CONFLICT), "{played}");
+        assert_eq!(db.balance(1), 1_100);
     }
 
     /// SQLite loses nothing, but refuses one of the two at once ("database is locked"), who has to

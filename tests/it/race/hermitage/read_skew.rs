@@ -4,6 +4,9 @@ use diesel::prelude::*;
 use diesel_row_lock::race::Schedule;
 use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked};
 
+use super::loose;
+#[cfg(feature = "mysql")]
+use super::{strict, CONFLICT};
 use crate::race::orders::reset;
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
@@ -24,18 +27,15 @@ laws! {
         assert_eq!(played.ended("ada"), Ok("2000"), "{played}");
     }
 
-    /// So does the lock of one of them: a look and a lock are of two states, on MariaDB too.
+    /// So does the lock of one of them: a look and a lock are of two states, on MySQL and MariaDB too.
     [postgres, mysql, mariadb] fn read_skew_appears_when_one_of_the_rows_is_locked(db) {
-        let played = audit!(|conn, steps| conn.transaction(|conn| {
-            steps.next("one");
-            let one: Account = accounts::table.find(1).first(conn)?;
-            steps.next("two");
-            with_row_lock(conn, accounts::table.find(2), |_, two: Locked<Account>| {
-                Ok::<_, LockError>(one.balance + two.balance)
-            })
-        }));
-        let played = played.play(|| Ok(db.connect()), &IN_BETWEEN).unwrap();
+        let played = look_and_lock!().play(loose!(db), &IN_BETWEEN).unwrap();
         assert_eq!(played.ended("ada"), Ok("2100"), "{played}");
+    }
+
+    [mariadb] fn read_skew_is_refused_where_snapshots_are_strict(db) {
+        let played = look_and_lock!().play(strict!(db), &IN_BETWEEN).unwrap();
+        assert_eq!(played.ended("ada"), CONFLICT, "{played}");
     }
 
     [postgres, mysql, mariadb, sqlite] fn read_skew_vanishes_when_both_rows_are_locked(db) {
@@ -55,6 +55,21 @@ laws! {
         assert_eq!(played.ended("ada"), Ok("2000"), "{played}");
     }
 }
+
+/// Looks at one account and locks the other.
+macro_rules! look_and_lock {
+    () => {
+        audit!(|conn, steps| conn.transaction(|conn| {
+            steps.next("one");
+            let one: Account = accounts::table.find(1).first(conn)?;
+            steps.next("two");
+            with_row_lock(conn, accounts::table.find(2), |_, two: Locked<Account>| {
+                Ok::<_, LockError>(one.balance + two.balance)
+            })
+        }))
+    };
+}
+use look_and_lock;
 
 macro_rules! two_looks {
     ($conn:ident, $steps:ident) => {{

@@ -5,7 +5,9 @@ use diesel::prelude::*;
 use diesel_row_lock::race::Schedule;
 use diesel_row_lock::{with_row_locks, LockError, Locked, RowLock};
 
-use super::REFUSED;
+use super::{loose, REFUSED};
+#[cfg(feature = "mysql")]
+use super::{strict, CHANGED};
 use crate::race::orders::reset;
 use crate::support::laws;
 use crate::support::schema::{accounts, Account};
@@ -13,17 +15,22 @@ use crate::support::schema::{accounts, Account};
 laws! {
     /// It has seen account 2, and deletes nothing.
     [postgres] fn delete_by_a_predicate_misses_what_it_has_read(db) {
-        look_and_delete!(db, Ok("([2], 0)"), [1, 2]);
+        look_and_delete!(db, loose!(db), Ok("([2], 0)"), [1, 2]);
     }
 
     /// It has seen account 2, and deletes the other one.
     [mysql, mariadb] fn delete_by_a_predicate_hits_what_it_has_not_read(db) {
-        look_and_delete!(db, Ok("([2], 1)"), [2]);
+        look_and_delete!(db, loose!(db), Ok("([2], 1)"), [2]);
+    }
+
+    /// It has seen account 2, and may not delete what has changed since.
+    [mariadb] fn delete_by_a_predicate_is_refused_where_snapshots_are_strict(db) {
+        look_and_delete!(db, strict!(db), CHANGED, [1, 2]);
     }
 
     /// It has seen account 2, and may not write any more.
     [sqlite] fn delete_by_a_predicate_is_refused(db) {
-        look_and_delete!(db, REFUSED, [1, 2]);
+        look_and_delete!(db, loose!(db), REFUSED, [1, 2]);
     }
 
     [postgres, mysql, mariadb, sqlite] fn delete_of_the_rows_that_are_locked_is_of_those_that_were_read(db) {
@@ -115,7 +122,7 @@ use delete;
 
 /// Grace looks and then deletes by the same predicate, without a lock.
 macro_rules! look_and_delete {
-    ($db:ident, $ended:expr, $left:expr) => {{
+    ($db:ident, $connect:expr, $ended:expr, $left:expr) => {{
         let schedule = delete!(|conn, steps| conn.transaction(|conn| {
             steps.next("look");
             let seen = rich!().select(accounts::id).load::<i32>(conn)?;
@@ -124,7 +131,7 @@ macro_rules! look_and_delete {
             QueryResult::Ok((seen, deleted))
         }));
         let order = ["grace look", "ada add", "grace delete", "ada commit"];
-        let played = schedule.play(|| Ok($db.connect()), &order).unwrap();
+        let played = schedule.play($connect, &order).unwrap();
         assert_eq!(played.ended("grace"), $ended, "{played}");
         assert_eq!(left!($db), $left, "{played}");
     }};

@@ -12,6 +12,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::releases::Installation;
+
 /// Of every language in which PostgreSQL 15 to 18 come.
 const LOCALES: [&str; 16] = [
     "de_DE", "es_ES", "fr_FR", "id_ID", "it_IT", "ja_JP", "ka_GE", "ko_KR", "pl_PL", "pt_BR",
@@ -23,8 +25,17 @@ const MESSAGES: &str = "LC_MESSAGES/SYS_LC_MESSAGES";
 
 /// Lets a server that keeps its files in `home` speak them, for `SET lc_messages = 'de_DE.UTF-8'`.
 /// Elsewhere than on Debian it speaks what the system lets it.
-pub(super) fn offer(server: &mut Command, home: &Path) -> Result<()> {
-    let Some(neutral) = neutral() else {
+pub(super) fn offer(
+    server: &mut Command,
+    home: &Path,
+    unpacked: Option<&Installation>,
+) -> Result<()> {
+    // A server that comes with a C library of its own wants the locales of that one.
+    let locales = match unpacked {
+        Some(installation) => installation.path("usr/lib/locale"),
+        None => PathBuf::from("/usr/lib/locale"),
+    };
+    let Some(neutral) = neutral(&locales) else {
         return Ok(());
     };
     let folder = home.join("locales");
@@ -42,9 +53,9 @@ pub(super) fn offer(server: &mut Command, home: &Path) -> Result<()> {
 
 /// What a locale says in which nothing is translated; under the name that glibc's package gives it
 /// today, or else that of Debian 11.
-fn neutral() -> Option<PathBuf> {
+fn neutral(locales: &Path) -> Option<PathBuf> {
     ["C.utf8", "C.UTF-8"]
-        .map(|name| Path::new("/usr/lib/locale").join(name).join(MESSAGES))
+        .map(|name| locales.join(name).join(MESSAGES))
         .into_iter()
         .find(|path| path.exists())
 }

@@ -7,7 +7,6 @@ mod programs;
 mod small_disk;
 
 use std::ffi::OsStr;
-use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,7 +22,7 @@ use crate::process::{output, Process};
 use crate::{interrupt, ports};
 
 pub use self::pgbouncer::PgBouncer;
-pub use self::programs::{debian_version, HOME_VARIABLE};
+pub use self::programs::{debian_version, RELEASE_VARIABLE};
 
 const ACCOUNT: &str = "postgres";
 
@@ -52,18 +51,19 @@ impl Postgres {
     ///
     /// It writes commits to the disk, and can speak all its languages.
     pub fn new(settings: &[&str]) -> Result<Self> {
-        Self::initialized(Home::new(ACCOUNT)?, Programs::find(), None, &[], settings)
+        Self::initialized(Home::new(ACCOUNT)?, Programs::find()?, None, &[], settings)
     }
 
     /// The same with a clock that [can be set](Self::set_clock).
     pub fn with_clock(settings: &[&str]) -> Result<Self> {
         let home = Home::with_clock(ACCOUNT)?;
-        Self::initialized(home, Programs::find(), None, &[], settings)
+        Self::initialized(home, Programs::find()?, None, &[], settings)
     }
 
-    /// The same of the version whose `bin` and `lib` are in that folder.
-    pub fn of_version(home: &Path, settings: &[&str]) -> Result<Self> {
-        Self::initialized(Home::new(ACCOUNT)?, Programs::at(home), None, &[], settings)
+    /// One of a version that a suite of Debian has, whatever [`RELEASE_VARIABLE`] names.
+    pub fn of_version(version: &str, settings: &[&str]) -> Result<Self> {
+        let programs = Programs::of_version(version)?;
+        Self::initialized(Home::new(ACCOUNT)?, programs, None, &[], settings)
     }
 
     /// One with a tablespace `small` on a disk of that size.
@@ -72,7 +72,7 @@ impl Postgres {
         let location = disk.path().display().to_string();
         let server = Self::initialized(
             Home::new(ACCOUNT)?,
-            Programs::find(),
+            Programs::find()?,
             Some(disk),
             &[],
             settings,
@@ -87,7 +87,7 @@ impl Postgres {
         let log = format!("--waldir={}/wal", disk.path().display());
         Self::initialized(
             Home::new(ACCOUNT)?,
-            Programs::find(),
+            Programs::find()?,
             Some(disk),
             &[&log],
             settings,
@@ -119,7 +119,7 @@ impl Postgres {
         let port = ports::free(1)?;
         let mut server = programs.command(&home, disk.as_ref(), "postgres")?;
         server.args(["-D", "data"]);
-        languages::offer(&mut server, home.path())?;
+        languages::offer(&mut server, home.path(), programs.unpacked())?;
         let port_setting = format!("port={port}");
         let folder = format!("unix_socket_directories={}", home.path().display());
         let own = [port_setting.as_str(), &folder];

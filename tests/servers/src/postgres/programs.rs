@@ -1,7 +1,7 @@
 //! Where the programs of a PostgreSQL are.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -9,36 +9,43 @@ use anyhow::Result;
 use super::small_disk::SmallDisk;
 use super::END;
 use crate::home::Home;
+use crate::releases::{Installation, Product, Release};
 
-/// Names a folder with the `bin` and `lib` of the PostgreSQL that servers are to be made of.
-pub const HOME_VARIABLE: &str = "POSTGRES_HOME";
+/// Names the version of PostgreSQL that servers are to be made of, if not Debian's newest.
+pub const RELEASE_VARIABLE: &str = "POSTGRES_RELEASE";
 
 /// The programs of one version.
 #[derive(Clone)]
 pub(super) struct Programs {
     folder: PathBuf,
-    /// What the programs are linked with, if it is not the system's.
-    libraries: Option<PathBuf>,
+    /// Where they are unpacked, if they are not installed.
+    unpacked: Option<Installation>,
 }
 
 impl Programs {
-    /// Of the version that [`HOME_VARIABLE`] names, or else of Debian's newest; without either, they are
-    /// searched for as usual.
-    pub(super) fn find() -> Self {
-        match std::env::var_os(HOME_VARIABLE) {
-            Some(home) if !home.is_empty() => Self::at(Path::new(&home)),
-            _ => Self {
+    /// Of the version that [`RELEASE_VARIABLE`] names, or else of Debian's newest; without either, they
+    /// are searched for as usual.
+    pub(super) fn find() -> Result<Self> {
+        let Some(release) = Release::wanted(Product::Postgres, RELEASE_VARIABLE)? else {
+            return Ok(Self {
                 folder: debian().unwrap_or_default(),
-                libraries: None,
-            },
-        }
+                unpacked: None,
+            });
+        };
+        Self::of_version(release.version)
     }
 
-    pub(super) fn at(home: &Path) -> Self {
-        Self {
-            folder: home.join("bin"),
-            libraries: Some(home.join("lib")),
-        }
+    pub(super) fn of_version(version: &str) -> Result<Self> {
+        let installation = Installation::of(Release::of(Product::Postgres, version)?)?;
+        Ok(Self {
+            folder: installation.bin_of_postgres(version),
+            unpacked: Some(installation),
+        })
+    }
+
+    /// Where they are unpacked, if they are not installed.
+    pub(super) fn unpacked(&self) -> Option<&Installation> {
+        self.unpacked.as_ref()
     }
 
     /// One that runs in a server's home, and sees its small disk.
@@ -50,11 +57,7 @@ impl Programs {
     ) -> Result<Command> {
         let before = disk.map(|disk| disk.before(home.path())).transpose()?;
         let before = before.unwrap_or_default();
-        let mut command = home.command_after(&before, self.folder.join(program), END)?;
-        if let Some(libraries) = &self.libraries {
-            command.env("LD_LIBRARY_PATH", libraries);
-        }
-        Ok(command)
+        home.command_after(&before, self.folder.join(program), END)
     }
 }
 

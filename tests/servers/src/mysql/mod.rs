@@ -1,68 +1,96 @@
-//! MariaDB, and whichever server of MySQL's family a URL names.
+//! MySQL and MariaDB, and whichever server of their family a URL names.
 
 mod client;
 mod galera;
+mod kind;
+mod mariadb;
+mod oracle;
 
+use std::marker::PhantomData;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use self::client::client;
+use self::kind::Kind;
 use crate::home::Home;
 use crate::ports;
 use crate::process::{output, Process};
 
 pub use self::galera::Galera;
+pub use self::mariadb::RELEASE_VARIABLE;
+
+const ACCOUNT: &str = "nobody";
 
 /// Nothing is to be kept, and a node of Galera may not heed any other while it joins.
 const END: Signal = Signal::SIGKILL;
 
 /// Before what the caller wants, which goes before these.
-const ARGUMENTS: [&str; 6] = [
+const ARGUMENTS: [&str; 4] = [
     "--bind-address=127.0.0.1",
-    "--skip-name-resolve",
     "--innodb-buffer-pool-size=64M",
-    "--innodb-log-file-size=16M",
     "--innodb-flush-log-at-trx-commit=1",
     "--max-connections=300",
 ];
 
-/// A MariaDB with its data folder; both are gone when it is dropped.
-pub struct MariaDb {
+/// A MySQL: the version that [`RELEASES`](crate::releases::RELEASES) names.
+pub type MySql = Server<oracle::MySql>;
+
+/// A MariaDB: Debian's, or the version that [`RELEASE_VARIABLE`] names.
+pub type MariaDb = Server<mariadb::MariaDb>;
+
+/// A server with its data folder; both are gone when it is dropped.
+pub struct Server<K> {
     process: Process,
     port: u16,
+    kind: PhantomData<K>,
 }
 
-impl MariaDb {
+#[allow(private_bounds, reason = "nobody else has a kind of server")]
+impl<K: Kind> Server<K> {
     /// A new server with these arguments, such as `--max-connections=20`, that takes connections
     /// and has a database `test`. It writes commits to the disk.
     pub fn new(arguments: &[&str]) -> Result<Self> {
-        Self::installed(Home::new("nobody")?, arguments)
+        Self::installed(&K::find()?, Home::new(ACCOUNT)?, arguments)
     }
 
     /// The same with a clock that [can be set](Self::set_clock).
     pub fn with_clock(arguments: &[&str]) -> Result<Self> {
-        Self::installed(Home::with_clock("nobody")?, arguments)
+        Self::installed(&K::find()?, Home::with_clock(ACCOUNT)?, arguments)
     }
 
-    fn installed(home: Home, arguments: &[&str]) -> Result<Self> {
-        install(&home)?;
+    fn installed(kind: &K, home: Home, arguments: &[&str]) -> Result<Self> {
+        kind.install(&home)?;
         let port = ports::free(1)?;
-        let mut server = server(&home, port)?;
+        let mut server = server(kind, &home, port)?;
         server.args(arguments);
         Self::start(home, port, server, 1)
     }
 
     fn start(home: Home, port: u16, server: Command, attempts: u32) -> Result<Self> {
-        let mut probe = client(&url(port, "")).context("MariaDB's URL")?;
+        let mut probe = client(&url(port, "")).context("the URL of a server")?;
         probe.arg("--execute=create database if not exists test");
         let mut process = Process::new(home, server, probe, END);
         process.try_to_start(attempts);
         process.start()?;
-        Ok(Self { process, port })
+        Ok(Self {
+            process,
+            port,
+            kind: PhantomData,
+        })
     }
+}
 
+impl MariaDb {
+    /// One of a version that a suite of Debian has, whatever [`RELEASE_VARIABLE`] names.
+    pub fn of_version(version: &str, arguments: &[&str]) -> Result<Self> {
+        let kind = mariadb::MariaDb::of_version(version)?;
+        Self::installed(&kind, Home::new(ACCOUNT)?, arguments)
+    }
+}
+
+impl<K> Server<K> {
     pub fn url(&self) -> String {
         url(self.port, "test")
     }
@@ -101,27 +129,16 @@ impl MariaDb {
     }
 }
 
-/// Makes the data folder.
-fn install(home: &Home) -> Result<()> {
-    let mut install = home.command("mariadb-install-db", END)?;
-    install.args(["--no-defaults", &data(home), &temporary(home)]);
-    install.arg("--skip-test-db");
-    install.args(["--auth-root-authentication-method=normal"]);
-    home.run(install.arg("--skip-name-resolve"))
-        .context("MariaDB's mariadb-install-db")
-}
-
-fn server(home: &Home, port: u16) -> Result<Command> {
-    let mut server = home.command("mariadbd", END)?;
+fn server<K: Kind>(kind: &K, home: &Home, port: u16) -> Result<Command> {
+    let mut server = kind.program(home)?;
     server.args([
-        "--no-defaults",
         &data(home),
         &temporary(home),
         &format!("--socket={}/socket", home.path().display()),
         &format!("--pid-file={}/pid", home.path().display()),
         &format!("--port={port}"),
     ]);
-    server.args(ARGUMENTS);
+    server.args(ARGUMENTS).args(K::ARGUMENTS);
     Ok(server)
 }
 
@@ -138,12 +155,12 @@ fn url(port: u16, database: &str) -> String {
     format!("mysql://root@127.0.0.1:{port}/{database}")
 }
 
-/// Product and version of any server of MySQL's family, such as `MariaDB 10.11.9`.
+/// Product and version of any server of the family, such as `MariaDB 10.11.9`.
 pub fn version(url: &str) -> Result<String> {
     Ok(name(&query(url, "select version()")?))
 }
 
-/// What MariaDB's client prints for it, on any server of MySQL's family.
+/// What MariaDB's client prints for it, on any server of the family.
 pub fn query(url: &str, sql: &str) -> Result<String> {
     let mut client = client(url).with_context(|| format!("no URL of MySQL's: {url}"))?;
     output(client.arg("--execute").arg(sql))

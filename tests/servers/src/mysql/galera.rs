@@ -7,7 +7,8 @@ use std::{env, fs};
 
 use anyhow::{ensure, Context, Result};
 
-use super::{install, server, MariaDb};
+use super::kind::Kind;
+use super::{mariadb, server, MariaDb, ACCOUNT};
 use crate::home::Home;
 use crate::{place, ports, unpacked};
 
@@ -18,7 +19,7 @@ const PROVIDER: &str = "/usr/lib/galera/libgalera_smm.so";
 const PROVIDER_OPTIONS: &str = "gcache.size=32M;evs.keepalive_period=PT0.3S;\
     evs.suspect_timeout=PT1S;evs.inactive_timeout=PT3S;evs.inactive_check_period=PT0.3S";
 
-/// Nodes of MariaDB, each of which takes writes.
+/// Nodes of Debian's MariaDB, each of which takes writes.
 ///
 /// A node that was killed joins again through those that live, so one has to live.
 pub struct Galera {
@@ -74,8 +75,8 @@ impl Galera {
 
 impl Member<'_> {
     fn start(&self, founds: bool) -> Result<MariaDb> {
-        let home = Home::new("nobody")?;
-        install(&home)?;
+        let home = Home::new(ACCOUNT)?;
+        mariadb::MariaDb::of_debian().install(&home)?;
         let mut command = self.command(&home)?;
         if founds {
             command.arg("--wsrep-new-cluster");
@@ -89,7 +90,7 @@ impl Member<'_> {
 
     fn command(&self, home: &Home) -> Result<Command> {
         let [group, increments, transfer] = [1, 2, 4].map(|offset| self.port + offset);
-        let mut command = server(home, self.port)?;
+        let mut command = server(&mariadb::MariaDb::of_debian(), home, self.port)?;
         command.args([
             "--binlog-format=ROW",
             "--innodb-autoinc-lock-mode=2",
