@@ -79,7 +79,7 @@ const WAITS: &str = "/*M! WITH holders AS ( \
         JOIN performance_schema.data_locks h ON h.engine_lock_id = l.lock_id \
         LEFT JOIN performance_schema.events_transactions_current e ON e.thread_id = h.thread_id \
         WHERE l.place = 1 OR l.nth = 1) \
-    SELECT DISTINCT CAST(r.processlist_id AS SIGNED), NULL, r.processlist_info, \
+    SELECT DISTINCT CAST(COALESCE(r.processlist_id, 0) AS SIGNED), NULL, r.processlist_info, \
         CAST(COALESCE(b.processlist_id, 0) AS SIGNED), NULL, b.processlist_info, \
         COALESCE(b.processlist_command = 'Sleep', FALSE), \
         CONCAT(l.object_schema, '.', l.object_name), \
@@ -91,10 +91,10 @@ const WAITS: &str = "/*M! WITH holders AS ( \
     LEFT JOIN performance_schema.threads b ON b.thread_id = l.blocker \
     LEFT JOIN information_schema.innodb_trx t ON t.trx_requested_lock_id = l.request */";
 
-/// The server, and the user and role, which decide what a connection may see.
+/// The server, the user and the role, which decide what a connection may see, and the database.
 const VIEWPOINT: &str = "SELECT CAST(CONCAT_WS('|', \
         /*M! @@server_uid */ /*!80001 @@server_uuid */, @@hostname, @@port, @@datadir, \
-        CURRENT_USER(), CURRENT_ROLE()) AS CHAR)";
+        CURRENT_USER(), CURRENT_ROLE(), DATABASE()) AS CHAR)";
 
 impl WaitsBackend for Mysql {
     fn session<C>(conn: &mut C) -> QueryResult<i64>
@@ -164,7 +164,9 @@ where
     }
     let seen = look(conn);
     let next = "SELECT CAST(RELEASE_LOCK('diesel_row_lock.watch') AS SIGNED)";
-    sql::<BigInt>(next).execute(conn)?;
+    let mut next = || sql::<BigInt>(next).execute(&mut *conn);
+    // Once more if that was cancelled: the turn lasts as long as the session.
+    next().or_else(|_| next())?;
     seen.map(Some)
 }
 

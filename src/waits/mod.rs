@@ -81,7 +81,8 @@ use crate::error::LockError;
 ///   takes 110 ms.
 /// - **MySQL**: the same waits, from `data_lock_waits`, `data_locks`, `threads` and
 ///   `events_transactions_current` of `performance_schema`, which need `SELECT` on them, and
-///   `information_schema.innodb_trx`, which needs `PROCESS`.
+///   `information_schema.innodb_trx`, which needs `PROCESS`. Where the server runs without
+///   `performance_schema` the list is empty.
 ///
 /// # Errors
 ///

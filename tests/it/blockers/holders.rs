@@ -129,7 +129,8 @@ laws! {
             waiter.batch_execute(
                 "CREATE FUNCTION seen() RETURNS BIGINT LANGUAGE plpgsql PARALLEL SAFE AS \
                      $$ BEGIN RETURN (SELECT count(*) FROM seats); END $$; \
-                 SET force_parallel_mode = on",
+                 SELECT set_config(name, 'on', false) FROM pg_settings \
+                     WHERE name IN ('force_parallel_mode', 'debug_parallel_query')",
             ).unwrap();
             holder.batch_execute("BEGIN; LOCK TABLE seats").unwrap();
             let session = SessionId::of(&mut waiter).unwrap();
