@@ -13,6 +13,7 @@ use diesel::{RunQueryDsl, SqliteConnection};
 use super::classify;
 use crate::backend::{batch, Cause, LockBackend, Messages, Settings, Waiting};
 use crate::error::LockError;
+use crate::played::aside;
 use crate::select::ablation::are_locks_taken_out;
 
 impl LockBackend for Sqlite {
@@ -74,7 +75,7 @@ impl LockBackend for Sqlite {
     where
         C: LoadConnection<Backend = Self>,
     {
-        if are_locks_taken_out() || holds_write_lock(conn)? {
+        if are_locks_taken_out() || aside(|| holds_write_lock(conn))? {
             Ok(())
         } else {
             Err(LockError::AlreadyInTransaction {
