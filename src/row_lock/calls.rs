@@ -32,7 +32,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// # What is locked
     ///
     /// The rows of the tables that the query itself names; not those of a subquery. On MySQL and
-    /// MariaDB the server **locks nothing, and says nothing**, where the query reads from
+    /// MariaDB the server **locks nothing, and reports no error**, where the query reads from
     ///
     /// - a view that is materialized: with `DISTINCT`, `GROUP BY`, `UNION` or
     ///   `ALGORITHM = TEMPTABLE`;

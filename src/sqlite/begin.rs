@@ -15,6 +15,7 @@ use diesel::{RunQueryDsl, SqliteConnection};
 use super::classify;
 use crate::backend::{Cause, LockBackend, Messages, Settings, Waiting, GUARD};
 use crate::error::LockError;
+use crate::played::aside;
 use crate::select::ablation::are_locks_taken_out;
 use crate::transaction::backend::{EndError, TransactionBackend};
 
@@ -38,7 +39,7 @@ impl LockBackend for Sqlite {
     where
         C: LoadConnection<Backend = Self>,
     {
-        if are_locks_taken_out() || holds_write_lock(conn)? {
+        if are_locks_taken_out() || aside(|| holds_write_lock(conn))? {
             Ok(())
         } else {
             Err(LockError::AlreadyInTransaction {

@@ -238,8 +238,10 @@ saver! {
         @@session.sql_mode /*M! , @@in_transaction, @@tx_isolation */ \
         /*!80001 , @@transaction_isolation */) AS CHAR)",
     sessions: |name| format!(
-        "SELECT CAST(id AS CHAR) FROM information_schema.processlist \
-         WHERE db = '{name}' AND id <> connection_id()"
+        "SELECT /*M! CAST(id AS CHAR) FROM information_schema.processlist \
+             WHERE db = '{name}' AND id <> connection_id() */ \
+         /*!80001 CAST(processlist_id AS CHAR) FROM performance_schema.threads \
+             WHERE processlist_db = '{name}' AND processlist_id <> connection_id() */"
     ),
     cancel: |session| format!("KILL QUERY {session}"),
     begin: "SET autocommit = 0",
