@@ -12,8 +12,7 @@ use nix::unistd::Pid;
 use crate::home::Home;
 use crate::{interrupt, spawner};
 
-/// Long, for a machine that is busy with other tests.
-const PATIENCE_AT_START: Duration = Duration::from_secs(150);
+const PATIENCE_AT_START: Duration = Duration::from_secs(180);
 const PATIENCE_AT_END: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
