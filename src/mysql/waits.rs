@@ -24,8 +24,8 @@ use crate::waits::backend::{Seen, WaitTypes, WaitsBackend};
 /// - MariaDB: a lock is a request while its transaction waits for it. Transactions that hold shared
 ///   locks only all have the id 0, so any of them that has a lock is taken for the holder. A
 ///   transaction's times are those of the server's time zone, whatever the session's is.
-/// - MySQL: `data_locks` and `data_lock_waits` are never cached, `innodb_trx` is. So that adds only the
-///   time, and only where it knows the same request; otherwise the time of the statement counts.
+/// - MySQL: not `innodb_trx` or `processlist`, which fail as a whole while any session runs a
+///   statement with a character of four bytes. So the time is that of the statement.
 ///   A lock of an XA transaction that is prepared still names the session that has made it. It is
 ///   that session's no more when its current transaction is prepared or has begun after the lock.
 const WAITS: &str = "/*M! WITH holders AS ( \
@@ -83,13 +83,13 @@ const WAITS: &str = "/*M! WITH holders AS ( \
         CAST(COALESCE(b.processlist_id, 0) AS SIGNED), NULL, b.processlist_info, \
         COALESCE(b.processlist_command = 'Sleep', FALSE), \
         CONCAT(l.object_schema, '.', l.object_name), \
-        CAST(COALESCE(TIMESTAMPDIFF(MICROSECOND, \
-            CONVERT_TZ(t.trx_wait_started, 'SYSTEM', '+00:00'), UTC_TIMESTAMP()), \
+        CAST(COALESCE((SELECT MAX(s.timer_wait) DIV 1000000 \
+                FROM performance_schema.events_statements_current s \
+                WHERE s.thread_id = r.thread_id AND s.end_event_id IS NULL), \
             r.processlist_time * 1000000, 0) AS SIGNED) \
     FROM pairs l \
     JOIN performance_schema.threads r ON r.thread_id = l.thread_id \
-    LEFT JOIN performance_schema.threads b ON b.thread_id = l.blocker \
-    LEFT JOIN information_schema.innodb_trx t ON t.trx_requested_lock_id = l.request */";
+    LEFT JOIN performance_schema.threads b ON b.thread_id = l.blocker */";
 
 /// The server, the user and the role, which decide what a connection may see, and the database.
 const VIEWPOINT: &str = "SELECT CAST(CONCAT_WS('|', \
@@ -189,8 +189,9 @@ where
     C: LoadConnection<Backend = Mysql>,
 {
     let sessions = sql::<BigInt>(&format!(
-        "SELECT COUNT(*) FROM information_schema.processlist \
-         WHERE id = {session} AND (SELECT COUNT(*) FROM information_schema.innodb_trx) >= 0"
+        "SELECT COUNT(*) /*M! FROM information_schema.processlist WHERE id = {session} \
+             AND (SELECT COUNT(*) FROM information_schema.innodb_trx) >= 0 */ \
+         /*!80001 FROM performance_schema.threads WHERE processlist_id = {session} */"
     ));
     matches!(sessions.get_result::<i64>(conn), Ok(0))
 }

@@ -79,10 +79,9 @@ use crate::error::LockError;
 ///   one of them is listed with all that hold any lock. It renews these lists only when no session has
 ///   read them for 100 ms. So processes take turns, by `GET_LOCK`, and each pauses for so long: a call
 ///   takes 110 ms.
-/// - **MySQL**: the same waits, from `data_lock_waits`, `data_locks`, `threads` and
-///   `events_transactions_current` of `performance_schema`, which need `SELECT` on them, and
-///   `information_schema.innodb_trx`, which needs `PROCESS`. Where the server runs without
-///   `performance_schema` the list is empty.
+/// - **MySQL**: the same waits, from `data_lock_waits`, `data_locks`, `threads`,
+///   `events_transactions_current` and `events_statements_current` of `performance_schema`, which
+///   need `SELECT` on them. Where the server runs without `performance_schema` the list is empty.
 ///
 /// # Errors
 ///

@@ -18,8 +18,8 @@ pub struct LockWait {
     /// The table of the lock, where the server says: on PostgreSQL only of this connection's database,
     /// and as short as its `search_path` allows; on MySQL and MariaDB with its database.
     pub table: Option<String>,
-    /// For how long: to the millisecond on PostgreSQL (before version 14, since the statement began),
-    /// in whole seconds on MySQL and MariaDB.
+    /// For how long: to the millisecond on PostgreSQL, in whole seconds on MariaDB. On MySQL since the
+    /// statement began.
     pub waited: Duration,
 }
 

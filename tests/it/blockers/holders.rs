@@ -6,13 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
 use diesel_row_lock::waits::{lock_waits, LockWait, SessionId};
 use diesel_row_lock::with_row_lock;
 
-use super::{hold, spawn_waiter, take, wait_of};
+use super::{hold, spawn_waiter, wait_of};
 use crate::support::calls::nothing;
 use crate::support::schema::accounts;
 use crate::support::{laws, wait_until};
@@ -136,7 +134,7 @@ laws! {
             let session = SessionId::of(&mut waiter).unwrap();
             let call = scope.spawn(move || waiter.batch_execute("SELECT seen() FROM accounts WHERE id = 1"));
             let wait = wait_of(watcher, session);
-            let worker: i64 = sql::<BigInt>(&format!(
+            let worker: i64 = diesel::dsl::sql::<diesel::sql_types::BigInt>(&format!(
                 "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
                  WHERE a.leader_pid = {session} AND NOT l.granted"
             )).get_result(watcher).unwrap();
@@ -170,9 +168,9 @@ laws! {
             db.name()
         );
         watcher.batch_execute("BEGIN").unwrap();
-        let before = sql::<BigInt>(&sessions).get_result::<i64>(watcher).unwrap();
+        let before = diesel::dsl::sql::<diesel::sql_types::BigInt>(&sessions).get_result::<i64>(watcher).unwrap();
         let _newcomer = db.connect();
-        assert_eq!(sql::<BigInt>(&sessions).get_result::<i64>(watcher), Ok(before));
+        assert_eq!(diesel::dsl::sql::<diesel::sql_types::BigInt>(&sessions).get_result::<i64>(watcher), Ok(before));
     }
 
     /// MySQL's lists still name the session that has made the locks.
@@ -181,7 +179,7 @@ laws! {
             let (conn, watcher) = (&mut db.connect(), &mut db.connect());
             let name = db.name();
             conn.batch_execute(&format!("XA START '{name}'")).unwrap();
-            take(conn, 1);
+            crate::blockers::take(conn, 1);
             let (waiter, call) = spawn_waiter!(db, scope, 1);
             assert_eq!(wait_of(watcher, waiter).blocker.id, SessionId::of(conn).unwrap());
             conn.batch_execute(&format!("XA END '{name}'; XA PREPARE '{name}'")).unwrap();

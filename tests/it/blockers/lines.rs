@@ -11,7 +11,7 @@ use diesel::sql_types::BigInt;
 use diesel_row_lock::waits::{lock_waits, root_blockers, LockWait, SessionId};
 use diesel_row_lock::{with_row_lock, LockError, RowLock};
 
-use super::{hold, spawn_waiter, wait_of};
+use super::{hold, spawn_waiter};
 use crate::support::calls::nothing;
 use crate::support::probe::statements_of;
 use crate::support::schema::accounts;
@@ -241,18 +241,18 @@ laws! {
         hold(holder, 1);
         thread::scope(|scope| {
             let (waiter, call) = spawn_waiter!(db, scope, 1);
-            wait_of(owner, waiter);
+            crate::blockers::wait_of(owner, waiter);
             let stranger = scope.spawn(move || {
                 let stranger = &mut db.connect_as_stranger();
                 start.wait();
                 for _ in 0..100 {
-                    let query = wait_of(stranger, waiter).waiter.query.unwrap();
+                    let query = crate::blockers::wait_of(stranger, waiter).waiter.query.unwrap();
                     assert_eq!(query, "<insufficient privilege>");
                 }
             });
             start.wait();
             for _ in 0..100 {
-                assert!(wait_of(owner, waiter).waiter.query.unwrap().contains("FOR UPDATE"));
+                assert!(crate::blockers::wait_of(owner, waiter).waiter.query.unwrap().contains("FOR UPDATE"));
             }
             stranger.join().unwrap();
             holder.batch_execute("COMMIT").unwrap();

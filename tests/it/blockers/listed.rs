@@ -13,6 +13,16 @@ use crate::support::calls::nothing;
 use crate::support::laws;
 use crate::support::schema::accounts;
 
+/// A thread that waits for account 1 in a statement with such a character, and its session.
+macro_rules! spawn_emoji_waiter {
+    ($db:ident, $scope:ident) => {{
+        let mut conn = $db.connect();
+        let session = SessionId::of(&mut conn).unwrap();
+        let update = "UPDATE accounts SET balance = 5 WHERE id = 1 /* \u{1F600} */";
+        (session, $scope.spawn(move || conn.batch_execute(update)))
+    }};
+}
+
 laws! {
     [postgres, mysql, mariadb] fn list_says_who_waits_for_whom_on_which_table(db) {
         thread::scope(|scope| {
@@ -76,6 +86,37 @@ laws! {
             assert!(wait.blocker.query.unwrap().ends_with("WHERE id = 1") && !wait.blocker.idle);
             first.batch_execute("COMMIT").unwrap();
             busy.join().unwrap();
+            call.join().unwrap().unwrap();
+        });
+    }
+
+    /// MariaDB has a question mark for the character.
+    [postgres, mysql, mariadb] fn statement_with_a_character_of_four_bytes_is_listed(db) {
+        thread::scope(|scope| {
+            let (holder, watcher) = (&mut db.connect(), &mut db.connect());
+            hold(holder, 1);
+            let (waiter, call) = spawn_emoji_waiter!(db, scope);
+            let query = wait_of(watcher, waiter).waiter.query.unwrap();
+            assert!(query.contains("WHERE id = 1"), "{query}");
+            holder.batch_execute("COMMIT").unwrap();
+            call.join().unwrap().unwrap();
+        });
+    }
+
+    /// Twin: the list of transactions that MySQL has had for longer fails as a whole.
+    [mysql] fn twin_innodb_trx_fails_for_a_statement_with_a_character_of_four_bytes(db) {
+        thread::scope(|scope| {
+            let (holder, watcher) = (&mut db.connect(), &mut db.connect());
+            hold(holder, 1);
+            let (waiter, call) = spawn_emoji_waiter!(db, scope);
+            wait_of(watcher, waiter);
+            // Its answer may be an old one.
+            let pause = Duration::from_millis(120);
+            crate::support::wait_until("it fails", pause, || {
+                let look = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_query = ''";
+                diesel::dsl::sql::<diesel::sql_types::BigInt>(look).get_result::<i64>(watcher).is_err()
+            });
+            holder.batch_execute("COMMIT").unwrap();
             call.join().unwrap().unwrap();
         });
     }
