@@ -91,10 +91,10 @@ const WAITS: &str = "/*M! WITH holders AS ( \
     LEFT JOIN performance_schema.threads b ON b.thread_id = l.blocker \
     LEFT JOIN information_schema.innodb_trx t ON t.trx_requested_lock_id = l.request */";
 
-/// The server, and the user and role, which decide what a connection may see.
+/// The server, the user and the role, which decide what a connection may see, and the database.
 const VIEWPOINT: &str = "SELECT CAST(CONCAT_WS('|', \
         /*M! @@server_uid */ /*!80001 @@server_uuid */, @@hostname, @@port, @@datadir, \
-        CURRENT_USER(), CURRENT_ROLE()) AS CHAR)";
+        CURRENT_USER(), CURRENT_ROLE(), DATABASE()) AS CHAR)";
 
 impl WaitsBackend for Mysql {
     fn session<C>(conn: &mut C) -> QueryResult<i64>

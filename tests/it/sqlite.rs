@@ -133,6 +133,28 @@ laws! {
         assert!(matches!(outermost, Err(LockError::Timeout { .. })), "{outermost:?}");
     }
 
+    /// SQLite's other words for it, which name what is locked.
+    [sqlite] fn table_or_schema_that_is_locked_in_a_shared_cache_is_a_timeout(db) {
+        let url = shared_in_memory(db);
+        let [first, second] = &mut [(); 2].map(|()| SqliteConnection::establish(&url).unwrap());
+        first.batch_execute(crate::support::schema::TABLES).unwrap();
+        accounts::table.count().get_result::<i64>(second).unwrap();
+        for (change, says) in [
+            ("UPDATE accounts SET balance = 7", "database table is locked: accounts"),
+            ("CREATE TABLE more (id INTEGER)", "database schema is locked: main"),
+        ] {
+            with_row_lock(first, accounts::table.find(1), |first, _: Locked<Account>| {
+                first.batch_execute(change)?;
+                let error = diesel::sql_query("SELECT * FROM accounts").execute(second).unwrap_err();
+                assert_eq!(error.to_string(), says);
+                let error = LockError::from(error);
+                assert!(matches!(error, LockError::Timeout { .. }), "{error:?}");
+                Ok::<_, LockError>(())
+            })
+            .unwrap();
+        }
+    }
+
     /// Twin: what a transaction without the write lock is good for there, and that no file tells.
     [sqlite] fn twin_two_deferred_transactions_have_a_shared_database_in_memory_open(db) {
         let url = shared_in_memory(db);
