@@ -22,8 +22,8 @@ use crate::waits::{held_by, Session};
 /// Diesel keeps neither SQLSTATE nor error number, so the text decides, in every language of the
 /// server, to the letter: an error of your own (`RAISE`, `SIGNAL`), or a value that is quoted in one,
 /// is not taken for the server's because it begins like it or names a lock. One in exactly the
-/// server's words can't be told from it. What that does is bounded: the work is rolled back either
-/// way, so the outcome is right; but the variant is that of the server's error, and a
+/// server's words can't be told from it. The harm is bounded: the work is rolled back either
+/// way, so the outcome is right. But the variant is that of the server's error, and a
 /// [`Retry`](crate::Retry) runs the closure again.
 ///
 /// The closure of a locked call returns any `E: From<LockError>`. That includes `LockError`

@@ -138,6 +138,7 @@ mod mysql;
 pub mod optimistic;
 #[cfg(feature = "postgres")]
 mod pg;
+mod played;
 pub mod queue;
 #[cfg(feature = "race")]
 pub mod race;

@@ -14,12 +14,11 @@ use std::ops::{Deref, DerefMut};
 /// # What it proves
 ///
 /// That the open transaction has locked the row *that it was made for*: the row is locked as long as
-/// the `Locked` exists, and a `Locked` can't be made without one. It does not prove that the model in
-/// it is still that row. The fields are there to be changed, so `DerefMut` gives `&mut M`, and no type
-/// can let a field be assigned and keep `*account = other` or `std::mem::swap` out. Code that puts
-/// another model, or another key, into a `Locked` changes a row that was never locked; nothing in safe
-/// Rust does so by accident. Where the row must be the locked one whatever the code before has done,
-/// compare the key, or lock again: a row that is locked already costs one round trip.
+/// the `Locked` exists, and safe code can't make a `Locked` without the lock. It does not prove that the
+/// model in it is still that row. The fields are there to be changed, so `DerefMut` gives `&mut M`, and
+/// no type allows `account.balance += 1` but not `*account = other` or `std::mem::swap`. Code that puts
+/// another model or another key into a `Locked` can save a row that was never locked. Code that has to
+/// be sure compares the key, or locks the row again, which takes a savepoint and one statement.
 ///
 /// The technique, a rank-2 closure that brands what it lends, is that of Launchbury and Peyton
 /// Jones, *Lazy Functional State Threads* (1994).

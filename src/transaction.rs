@@ -21,6 +21,7 @@ use crate::backend::{classify, not_begun, LockBackend, Settings, Waiting};
 use crate::commit_token::CommitToken;
 use crate::connection::{entered, left_to, mark_broken, status, LockConnection};
 use crate::error::LockError;
+use crate::played;
 use crate::retry::Failure;
 use crate::telemetry::{Attempt, Call};
 
@@ -63,7 +64,9 @@ fn transact<C, T, R, E>(
 where
     C: LockConnection,
 {
+    let seen = played::statements_seen();
     let mut transaction = Transaction::begin(conn, request)?;
+    played::has_begun(seen);
     let acquired = match acquire(transaction.conn) {
         Ok(acquired) => acquired,
         Err(error) => return Err(transaction.fail(error).into()),
@@ -93,7 +96,10 @@ where
     C: LockConnection,
 {
     let alone = status(conn).depth == Some(0);
-    statement(conn).map_err(
+    let seen = played::statements_seen();
+    let result = statement(conn);
+    played::has_begun(seen);
+    result.map_err(
         |error| match classify::<C::Backend>(error, Waiting::Session) {
             LockError::ConnectionLost { source } if alone => LockError::CommitUnknown { source },
             other => other,

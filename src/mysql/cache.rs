@@ -1,4 +1,4 @@
-//! Whether a connection keeps its prepared statements. Diesel lets nobody read that.
+//! Whether a connection caches its prepared statements. Diesel has no getter for that.
 
 use std::cell::Cell;
 use std::io;
@@ -10,21 +10,21 @@ use diesel::result::QueryResult;
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Integer;
 
-/// Whether Diesel keeps the statements of this connection, as it does unless told otherwise.
+/// Whether Diesel caches the statements of this connection, which is its default.
 ///
-/// A statement with a static id is known by its type alone. So the same one is asked for twice: the
-/// second time, its text can't be prepared. Only a connection that has kept the first one does not
-/// notice, and comes as far as the value, which refuses to be bound. Nothing is executed. It is one
-/// round trip where statements are kept.
+/// Diesel's cache finds a statement with a static id by its type, not by its text. So this asks for
+/// the same one twice, the second time with a text that can't be prepared. Only a connection that
+/// has cached the first one does not prepare the second, and binds its value, which refuses. No
+/// statement is executed. Where the cache is on, this takes one round trip.
 pub(super) fn is_on<C>(conn: &mut C) -> bool
 where
     C: LoadConnection<Backend = Mysql>,
 {
-    // If it can't even be prepared, nobody can know: a statement that hangs is worse than a cache.
+    // Unknown if the first one can't be prepared. A statement that hangs is worse than a cache.
     !is_bound(conn, "DO ") || is_bound(conn, "row_lock asks for its own statement ")
 }
 
-/// Whether the value of the statement was asked for.
+/// Whether Diesel has bound the value of the statement.
 fn is_bound<C>(conn: &mut C, sql: &'static str) -> bool
 where
     C: LoadConnection<Backend = Mysql>,
@@ -55,7 +55,7 @@ impl QueryFragment<Mysql> for Probe {
     }
 }
 
-/// Notes that it was asked for, and refuses.
+/// Notes that Diesel binds it, and refuses.
 #[derive(Debug)]
 struct Value(Cell<bool>);
 
@@ -63,7 +63,7 @@ impl ToSql<Integer, Mysql> for Value {
     fn to_sql<'b>(&'b self, _: &mut Output<'b, '_, Mysql>) -> serialize::Result {
         self.0.set(true);
         Err(
-            io::Error::other("diesel-row-lock asks whether this connection keeps its statements")
+            io::Error::other("diesel-row-lock asks whether this connection caches its statements")
                 .into(),
         )
     }

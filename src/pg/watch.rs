@@ -26,7 +26,11 @@ impl Watch for Pg {
     where
         C: LoadConnection<Backend = Self>,
     {
-        let blockers = format!("SELECT pg_blocking_pids({})", who.session);
+        // The second function knows of those whom a DEFERRABLE transaction waits for.
+        let session = who.session;
+        let blockers = format!(
+            "SELECT pg_blocking_pids({session}) || pg_safe_snapshot_blocking_pids({session})"
+        );
         let blockers = sql::<Array<Integer>>(&blockers).get_result::<Vec<i32>>(watcher)?;
         let blocks = |other: &i64| blockers.iter().any(|&blocker| i64::from(blocker) == *other);
         let others = others.iter().map(|other| other.session);

@@ -3,10 +3,16 @@
 
 use std::any::Any;
 use std::fmt::{self, Debug, Display};
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
+use std::sync::Arc;
+use std::thread;
 
 use diesel::connection::{Connection, Instrumentation, InstrumentationEvent};
+
+use super::unseen::watch_new_connections;
+use crate::played;
 
 /// How a player's part ended: what it returned, or its error.
 pub type Ended = Result<String, String>;
@@ -40,23 +46,55 @@ pub(super) enum Message {
     Stands(String),
     Sends(String),
     HasAnswer(Option<String>),
+    /// Its part does something that can't be seen.
+    HidesWork(&'static str),
     IsDone(Ended),
 }
 
-pub(super) type Outbox = Sender<(usize, Message)>;
+/// A player's line to the director.
+#[derive(Clone)]
+pub(super) struct Line {
+    pub(super) who: usize,
+    pub(super) outbox: Sender<(usize, Message)>,
+    /// The director has given up.
+    pub(super) over: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// Tells the director. Unwinds out of the part if the director has given up.
+    fn tell(&self, message: Message) {
+        if self.outbox.send((self.who, message)).is_err() {
+            self.over.store(true, Ordering::SeqCst);
+        }
+        self.leave_if_over();
+    }
+
+    /// Unwinds out of the part if the director has given up: a part that polls would otherwise
+    /// never end, and the prover could not return.
+    ///
+    /// Not while the thread unwinds already: what the part still sends then is its rollback.
+    fn leave_if_over(&self) {
+        if self.over.load(Ordering::SeqCst) && !thread::panicking() {
+            // Without the panic hook, which would print a message.
+            resume_unwind(Box::new("the race is over"));
+        }
+    }
+}
 
 /// Where a player stands until the director lets it go on.
 pub(super) struct Gate {
-    pub(super) who: usize,
-    pub(super) outbox: Outbox,
+    pub(super) line: Line,
     pub(super) open: Receiver<()>,
 }
 
 impl Gate {
-    /// `false` if the director has left.
-    fn stop(&self, before: String) -> bool {
-        let message = (self.who, Message::Stands(before));
-        self.outbox.send(message).is_ok() && self.open.recv().is_ok()
+    fn stop(&self, before: String) {
+        self.line.tell(Message::Stands(before));
+        if self.open.recv().is_err() {
+            // The director has left, and nobody else opens the gate.
+            self.line.over.store(true, Ordering::SeqCst);
+        }
+        self.line.leave_if_over();
     }
 }
 
@@ -81,56 +119,66 @@ impl Steps {
 
 /// Sees every statement of a player's connection.
 struct Hook {
-    who: usize,
-    outbox: Outbox,
+    line: Line,
     gate: Option<Gate>,
 }
 
 impl Instrumentation for Hook {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        let message = match event {
+        match event {
             InstrumentationEvent::StartQuery { query, .. } => {
-                let sql = query.to_string();
-                let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-                if let Some(gate) = &self.gate {
-                    gate.stop(sql);
-                    return;
+                played::statement_seen();
+                match &self.gate {
+                    Some(gate) => gate.stop(query.to_string()),
+                    None => self.line.tell(Message::Sends(query.to_string())),
                 }
-                Message::Sends(sql)
             }
+            // No unwinding here: the answer is the library's to judge.
             InstrumentationEvent::FinishQuery { error, .. } => {
-                Message::HasAnswer(error.map(ToString::to_string))
+                let answer = Message::HasAnswer(error.map(ToString::to_string));
+                let _ = self.line.outbox.send((self.line.who, answer));
             }
-            _ => return,
-        };
-        // The director may have left.
-        let _ = self.outbox.send((self.who, message));
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        played::unseen("replaces its connection or the `Instrumentation` of it");
     }
 }
 
 /// Plays a part, on the thread that is its own, and tells of everything that happens.
 pub(super) fn perform<C: Connection>(mut conn: C, part: Part<'_, C>, gate: Gate) {
-    let (who, outbox) = (gate.who, gate.outbox.clone());
-    if !gate.stop(String::new()) {
-        return;
-    }
-    let (at_statements, at_steps) = match part.stops {
-        Stops::BeforeEveryStatement => (Some(gate), None),
-        Stops::AtSteps => (None, Some(gate)),
-        Stops::Nowhere => (None, None),
-    };
-    conn.set_instrumentation(Hook {
-        who,
-        outbox: outbox.clone(),
-        gate: at_statements,
-    });
-    let steps = Steps(at_steps);
-    let ended = catch_unwind(AssertUnwindSafe(|| (part.play)(&mut conn, &steps)));
-    let ended = ended.unwrap_or_else(|panic| Err(words_of(&*panic)));
-    // What it has left open ends before it is done.
-    drop(conn);
-    // The director may have left.
-    let _ = outbox.send((who, Message::IsDone(ended)));
+    let line = gate.line.clone();
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        gate.stop(String::new());
+        let (at_statements, at_steps) = match part.stops {
+            Stops::BeforeEveryStatement => (Some(gate), None),
+            Stops::AtSteps => (None, Some(gate)),
+            Stops::Nowhere => (None, None),
+        };
+        conn.set_instrumentation(Hook {
+            line: line.clone(),
+            gate: at_statements,
+        });
+        let steps = Steps(at_steps);
+        let report = {
+            let line = line.clone();
+            Box::new(move |work| line.tell(Message::HidesWork(work)))
+        };
+        watch_new_connections();
+        played::with_report(report, || (part.play)(&mut conn, &steps))
+    }));
+    let played = played.unwrap_or_else(|panic| Err(words_of(&*panic)));
+    // What it has left open ends before it is done. The connection may be a pool's, which lends it
+    // to others.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        conn.set_instrumentation(|_: InstrumentationEvent<'_>| {});
+        drop(conn);
+    }));
+    let _ = line.outbox.send((line.who, Message::IsDone(played)));
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> String {

@@ -1,24 +1,25 @@
-//! [`Race`]: the same two operations in every order of their steps.
+//! [`Race`]: the operations, and how they are played against each other.
 
 use std::fmt::{Debug, Display};
 use std::time::Duration;
 
 use diesel::result::ConnectionResult;
 
-use super::player::{ended, Ended, Part, Stops};
-use super::report::{Interleaving, Outcome, Proof, Serial};
-use super::stage::play;
-use super::{RaceError, Script, Watch};
+use super::limits::{Deadline, Limits};
+use super::pair::{Pair, Rival};
+use super::player::{ended, Ended};
+use super::proof::Proof;
+use super::{RaceError, Watch};
 use crate::connection::LockConnection;
-use crate::select::ablation::without_locks;
 
-type Operation<'a, C> = Box<dyn Fn(&mut C) -> Ended + Send + Sync + 'a>;
+pub(super) type Operation<'a, C> = Box<dyn Fn(&mut C) -> Ended + Send + Sync + 'a>;
+type Comparing<'a> = Box<dyn Fn(&Ended) -> String + Send + Sync + 'a>;
 
 /// An operation, and what may happen at the same time.
 ///
-/// [`prove`](Self::prove) runs both serial orders, and then every interleaving in which the other
-/// operation happens between two statements of this one: with its locking clauses in, and once more
-/// with them taken out. See the [module](super) for a guide.
+/// [`prove`](Self::prove) runs both serial orders, and then every interleaving in which one of two
+/// operations happens between two statements of the other one: with the locking clauses of the
+/// operation under test in, and once more with them taken out. See the [module](super) for a guide.
 ///
 /// # Example
 ///
@@ -55,12 +56,13 @@ type Operation<'a, C> = Box<dyn Fn(&mut C) -> Ended + Send + Sync + 'a>;
 /// ```
 #[must_use = "nothing is proven until `prove`"]
 pub struct Race<'a, C> {
-    name: &'a str,
-    operation: Operation<'a, C>,
-    by_hand: Option<Operation<'a, C>>,
+    pub(super) name: &'a str,
+    pub(super) operation: Operation<'a, C>,
+    pub(super) by_hand: Option<Operation<'a, C>>,
     rivals: Vec<(&'a str, Operation<'a, C>)>,
-    setup: Operation<'a, C>,
-    patience: Duration,
+    pub(super) setup: Operation<'a, C>,
+    pub(super) compared: Comparing<'a>,
+    pub(super) limits: Limits,
 }
 
 impl<C> Debug for Race<'_, C> {
@@ -78,10 +80,12 @@ where
     C: LockConnection<Backend: Watch> + Send + 'a,
 {
     /// The operation under test: any code that uses this library, or Diesel alone, on the connection
-    /// that it is given. It must not set an `Instrumentation` of its own.
+    /// that it is given. It must not set an `Instrumentation` of its own, nor work on another
+    /// connection.
     ///
     /// What it returns counts too: an interleaving in which it returns something else than in both
-    /// serial orders, an error for instance, is not serial.
+    /// serial orders, an error for instance, is not serial. [`comparing`](Self::comparing) says what
+    /// of it counts.
     pub fn of<T, E, F>(name: &'a str, operation: F) -> Self
     where
         T: Debug,
@@ -94,12 +98,13 @@ where
             by_hand: None,
             rivals: Vec::new(),
             setup: Box::new(|_| Ok(String::new())),
-            patience: Duration::from_secs(20),
+            compared: Box::new(|result| format!("{result:?}")),
+            limits: Limits::default(),
         }
     }
 
-    /// What happens at the same time. May be called more than once: each is tried by itself. Without
-    /// any, the operation races against itself.
+    /// What happens at the same time. May be called more than once: each is tried by itself, and has
+    /// a verdict of its own ([`Proof::rivals`]). Without any, the operation races against itself.
     pub fn against<T, E, F>(mut self, name: &'a str, operation: F) -> Self
     where
         T: Debug,
@@ -125,7 +130,7 @@ where
     }
 
     /// The operation without its lock, for one that does not lock by this library: there is then no
-    /// clause that could be taken out.
+    /// clause that could be taken out. One after the other it must do what the operation does.
     pub fn without_lock<T, E, F>(self, operation: F) -> Self
     where
         T: Debug,
@@ -138,20 +143,87 @@ where
         }
     }
 
+    /// What is compared of a result: the value that `compared` makes of it, instead of all of it.
+    /// `compared` is given the `Debug` of the returned value, or the `Display` of the error.
+    ///
+    /// For results that differ between orders that are equally right: a generated id, a time, a
+    /// random token. The state is always compared whole, so `observe` must leave such values out.
+    ///
+    /// - `|result| result.is_ok()`: only whether an operation succeeds.
+    /// - `|_| ()`: nothing, so only the state counts.
+    /// - To compare a part of a value, let the operation return that part:
+    ///   `|conn| place_order(conn).map(|order| order.amount)`.
+    ///
+    /// Compare as much as you can: an operation that may fail without being noticed can hide a race.
+    ///
+    /// # Example
+    ///
+    /// A transfer that returns the id of the entry it has written. Which of two transfers gets the
+    /// smaller id does not depend on which of them gets the lock first.
+    ///
+    /// ```no_run
+    /// # use diesel_row_lock::race::{Race, RaceError};
+    /// # use diesel_row_lock::LockError;
+    /// # type Conn = diesel::SqliteConnection;
+    /// # fn transfer(_: &mut Conn) -> Result<i64, LockError> { Ok(1) }
+    /// # fn reset(_: &mut Conn) -> Result<(), LockError> { Ok(()) }
+    /// # fn balances(_: &mut Conn) -> Result<Vec<i64>, LockError> { Ok(Vec::new()) }
+    /// # fn run(connect: impl Fn() -> diesel::ConnectionResult<Conn>) -> Result<(), RaceError> {
+    /// Race::of("transfer", transfer)
+    ///     .comparing(|result| result.is_ok())
+    ///     .setup(reset)
+    ///     .prove(connect, balances)?
+    ///     .assert_cured();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn comparing<K, F>(self, compared: F) -> Self
+    where
+        K: Debug,
+        F: Fn(Result<&str, &str>) -> K + Send + Sync + 'a,
+    {
+        let compared = move |result: &Ended| {
+            let result = result.as_deref().map_err(String::as_str);
+            format!("{:?}", compared(result))
+        };
+        Self {
+            compared: Box::new(compared),
+            ..self
+        }
+    }
+
     /// How long a session may neither go on nor be seen to wait for another one. 20 s unless set.
-    pub fn deadline(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn deadline(mut self, patience: Duration) -> Self {
+        self.limits.patience = patience;
+        self
+    }
+
+    /// How long [`prove`](Self::prove) may take, all runs together. 5 minutes unless set.
+    ///
+    /// What `setup` and `observe` do is not interrupted.
+    pub fn time_limit(mut self, time: Duration) -> Self {
+        self.limits.time = time;
+        self
+    }
+
+    /// How many statements an operation may send in one run. 1000 unless set.
+    ///
+    /// An operation that repeats a query until another session has changed something would otherwise
+    /// go on for ever: the other one does not move meanwhile.
+    pub fn statement_limit(mut self, statements: usize) -> Self {
+        self.limits.statements = statements;
+        self
     }
 
     /// Runs all of it.
     ///
     /// `connect` makes the connections, three at a time; on SQLite they need a file and a
-    /// `busy_timeout`. `observe` reads the final state: whatever must not depend on luck.
+    /// `busy_timeout`. `observe` reads the final state: all that must not depend on chance.
     ///
     /// # Errors
     ///
-    /// [`RaceError`], if a run could not be brought to its end. An operation that fails is part of the
-    /// outcome, and no error.
+    /// [`RaceError`], if a run could not be brought to its end, or if the runs can't be compared. An
+    /// operation that fails is part of the outcome, and no error.
     pub fn prove<O, E>(
         self,
         connect: impl Fn() -> ConnectionResult<C>,
@@ -163,149 +235,25 @@ where
     {
         let observe =
             |conn: &mut C| observe(conn).map_err(|error| RaceError::Observe(error.to_string()));
-        let itself = [(self.name, &self.operation)];
-        let rivals: Vec<_> = match &*self.rivals {
-            [] => itself.into_iter().collect(),
-            rivals => rivals.iter().map(|(name, rival)| (*name, rival)).collect(),
-        };
-        let mut proof = Proof::default();
-        for (name, rival) in rivals {
+        let end = Deadline::after(self.limits.time);
+        let prove = |rival, proof: &mut Proof<O>| {
             let pair = Pair {
                 race: &self,
-                rival: Rival {
-                    name,
-                    operation: rival,
-                },
+                rival,
+                end,
                 connect: &connect,
                 observe: &observe,
             };
-            pair.prove(&mut proof)?;
+            pair.prove(proof)
+        };
+        let name = format!("{} (2)", self.name);
+        let mut proof = Proof::default();
+        if self.rivals.is_empty() {
+            prove(Rival::itself(&name), &mut proof)?;
+        }
+        for (name, operation) in &self.rivals {
+            prove(Rival::other(name, operation), &mut proof)?;
         }
         Ok(proof)
-    }
-}
-
-struct Rival<'p, 'a, C> {
-    name: &'p str,
-    operation: &'p Operation<'a, C>,
-}
-
-/// The operation and one of its rivals.
-struct Pair<'p, 'a, C, O> {
-    race: &'p Race<'a, C>,
-    rival: Rival<'p, 'a, C>,
-    connect: &'p dyn Fn() -> ConnectionResult<C>,
-    observe: &'p dyn Fn(&mut C) -> Result<O, RaceError>,
-}
-
-/// When the rival comes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Comes {
-    First,
-    /// After so many statements of the operation.
-    After(usize),
-    Last,
-}
-
-/// The players by number.
-const OPERATION: usize = 0;
-const RIVAL: usize = 1;
-
-struct Run<O> {
-    outcome: Outcome<O>,
-    script: Script,
-    /// The operation's statement that the rival came before; `None` if it had ended by then.
-    before: Option<String>,
-}
-
-impl<C, O> Pair<'_, '_, C, O>
-where
-    C: LockConnection<Backend: Watch> + Send,
-    O: Eq + Debug,
-{
-    fn prove(&self, proof: &mut Proof<O>) -> Result<(), RaceError> {
-        let names = [self.race.name.to_owned(), self.rival.name.to_owned()];
-        let serial = Serial {
-            names: names.clone(),
-            outcomes: [
-                self.run(Comes::Last, true)?.outcome,
-                self.run(Comes::First, true)?.outcome,
-            ],
-        };
-        let number = proof.add_serial(serial);
-        for locked in [true, false] {
-            // Before its first statement, and after its last one, would be serial.
-            for statements in 1.. {
-                let run = self.run(Comes::After(statements), locked)?;
-                let Some(before) = run.before else { break };
-                proof.add(Interleaving {
-                    pair: number,
-                    before,
-                    locked,
-                    outcome: run.outcome,
-                    script: run.script,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn run(&self, comes: Comes, locked: bool) -> Result<Run<O>, RaceError> {
-        let mut watcher = (self.connect)().map_err(RaceError::Connect)?;
-        (self.race.setup)(&mut watcher).map_err(RaceError::Setup)?;
-        let mut before = None;
-        let (script, ended) = play(
-            self.connect,
-            &mut watcher,
-            self.race.patience,
-            self.parts(locked),
-            |director| {
-                if comes == Comes::First {
-                    return director.go(RIVAL);
-                }
-                director.go(OPERATION)?;
-                let mut sent = 0;
-                while director.stands(OPERATION).is_some() && comes != Comes::After(sent) {
-                    director.go(OPERATION)?;
-                    sent += 1;
-                }
-                before = director.stands(OPERATION).map(str::to_owned);
-                director.go(RIVAL)
-            },
-        )?;
-        Ok(Run {
-            outcome: Outcome {
-                state: (self.observe)(&mut watcher)?,
-                results: ended,
-            },
-            script,
-            before,
-        })
-    }
-
-    fn parts(&self, locked: bool) -> Vec<Part<'_, C>> {
-        let operation = match &self.race.by_hand {
-            Some(by_hand) if !locked => by_hand,
-            _ => &self.race.operation,
-        };
-        let rival = self.rival.operation;
-        vec![
-            Part {
-                name: self.race.name,
-                stops: Stops::BeforeEveryStatement,
-                play: Box::new(move |conn, _| {
-                    if locked {
-                        operation(conn)
-                    } else {
-                        without_locks(|| operation(conn))
-                    }
-                }),
-            },
-            Part {
-                name: self.rival.name,
-                stops: Stops::Nowhere,
-                play: Box::new(move |conn, _| rival(conn)),
-            },
-        ]
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use diesel::result::ConnectionResult;
 
+use super::limits::{Deadline, Limits};
 use super::player::{ended, Ended, Part, Steps, Stops};
 use super::stage::{play, Director};
 use super::{RaceError, Script, Watch};
@@ -58,7 +59,7 @@ type Session<'a, C> = Box<dyn Fn(&mut C, &Steps) -> Ended + Send + Sync + 'a>;
 pub struct Schedule<'a, C> {
     sessions: Vec<(&'a str, Session<'a, C>)>,
     setup: Box<dyn Fn(&mut C) -> Ended + 'a>,
-    patience: Duration,
+    limits: Limits,
 }
 
 impl<C> Debug for Schedule<'_, C> {
@@ -96,7 +97,7 @@ where
         Self {
             sessions: Vec::new(),
             setup: Box::new(|_| Ok(String::new())),
-            patience: Duration::from_secs(20),
+            limits: Limits::default(),
         }
     }
 
@@ -124,8 +125,21 @@ where
     }
 
     /// How long a session may neither go on nor be seen to wait for another one. 20 s unless set.
-    pub fn deadline(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn deadline(mut self, patience: Duration) -> Self {
+        self.limits.patience = patience;
+        self
+    }
+
+    /// How long [`play`](Self::play) may take. 5 minutes unless set.
+    pub fn time_limit(mut self, time: Duration) -> Self {
+        self.limits.time = time;
+        self
+    }
+
+    /// How many statements a session may send. 1000 unless set.
+    pub fn statement_limit(mut self, statements: usize) -> Self {
+        self.limits.statements = statements;
+        self
     }
 
     /// Plays the steps in this order, each named as `"session step"`, and then the sessions to their
@@ -153,7 +167,8 @@ where
         let (script, ended) = play(
             &connect,
             &mut watcher,
-            self.patience,
+            self.limits,
+            Deadline::after(self.limits.time),
             parts.collect(),
             |director| {
                 // To their first steps.

@@ -6,7 +6,7 @@ use super::player::Ended;
 
 /// Every statement of every session in the order in which they were sent, and who waited for whom.
 ///
-/// Its `Display` is a numbered table.
+/// Its `Display` is a numbered table. Of a long script it shows the beginning and the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
     names: Vec<String>,
@@ -32,16 +32,20 @@ impl Script {
         &self.names[who]
     }
 
-    pub(super) fn sends(&mut self, who: usize, sql: String) {
-        self.lines.push(Line {
-            who,
-            text: sql,
-            waits_for: Vec::new(),
-        });
+    pub(super) fn sends(&mut self, who: usize, sql: &str) {
+        self.add(who, one_line(sql));
     }
 
     pub(super) fn begins_step(&mut self, who: usize, name: &str) {
-        self.sends(who, format!("-- {name}"));
+        self.add(who, format!("-- {name}"));
+    }
+
+    fn add(&mut self, who: usize, text: String) {
+        self.lines.push(Line {
+            who,
+            text,
+            waits_for: Vec::new(),
+        });
     }
 
     /// The answer to the last statement of this player.
@@ -50,8 +54,8 @@ impl Script {
             .last_of(who)
             .is_some_and(|line| !line.waits_for.is_empty());
         match error {
-            Some(error) => self.sends(who, format!("… fails: {error}")),
-            None if waited => self.sends(who, "… goes on".to_owned()),
+            Some(error) => self.add(who, format!("… fails: {error}")),
+            None if waited => self.add(who, "… goes on".to_owned()),
             None => {}
         }
     }
@@ -68,7 +72,7 @@ impl Script {
             Ok(value) => format!("=> {value}"),
             Err(error) => format!("=> error: {error}"),
         };
-        self.sends(who, text);
+        self.add(who, text);
     }
 
     fn last_of(&mut self, who: usize) -> Option<&mut Line> {
@@ -90,7 +94,14 @@ impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.names.iter().map(|name| name.chars().count()).max();
         let width = width.unwrap_or(0);
+        let left_out = self.lines.len().saturating_sub(2 * SHOWN);
         for (number, line) in (1..).zip(&self.lines) {
+            if left_out > 0 && (SHOWN + 1..=SHOWN + left_out).contains(&number) {
+                if number == SHOWN + 1 {
+                    writeln!(f, "      … {left_out} more …")?;
+                }
+                continue;
+            }
             let name = &self.names[line.who];
             write!(f, "{number:>4}  {name:<width$}  {}", line.text)?;
             if !line.waits_for.is_empty() {
@@ -104,5 +115,36 @@ impl fmt::Display for Script {
             writeln!(f)?;
         }
         Ok(())
+    }
+}
+
+/// How many lines at the beginning, and how many at the end, are shown of a long script.
+const SHOWN: usize = 60;
+
+/// SQL without its line breaks.
+pub(super) fn one_line(sql: &str) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_script_is_shown_by_its_beginning_and_its_end() {
+        let mut script = Script::new(["ada"].into_iter());
+        for number in 0..200 {
+            script.sends(0, &format!("SELECT  {number}"));
+        }
+        let shown = script.to_string();
+        assert_eq!(shown.lines().count(), 121);
+        assert!(
+            shown.contains("SELECT 59\n      … 80 more …\n 141  ada  SELECT 140\n"),
+            "{shown}"
+        );
+        let short = "   1  ada  SELECT 1\n";
+        let mut script = Script::new(["ada"].into_iter());
+        script.sends(0, "SELECT\n 1");
+        assert_eq!(script.to_string(), short);
     }
 }

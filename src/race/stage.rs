@@ -1,16 +1,19 @@
 //! The stage: players, of whom one moves at a time.
 //!
-//! The director opens one gate, and then waits until everybody stands at a gate again, is done, or
-//! is blocked by somebody else. Of the last only the server knows, so the server is asked.
+//! The director opens one gate, and then waits until each player stands at a gate again, is done, or
+//! is blocked by another one. Of the last only the server knows, so the server is asked.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::result::ConnectionResult;
 
-use super::player::{perform, Ended, Gate, Message, Part, Stops};
-use super::script::Script;
+use super::limits::{Deadline, Limits};
+use super::player::{perform, Ended, Gate, Line, Message, Part, Stops};
+use super::script::{one_line, Script};
 use super::watch::{Seen, Watch};
 use super::RaceError;
 use crate::connection::LockConnection;
@@ -26,8 +29,11 @@ enum State {
 struct Player {
     seen: Seen,
     stops: Stops,
-    open: Sender<()>,
+    /// `None` once the director has given up.
+    open: Option<Sender<()>>,
     state: State,
+    /// How many statements it has sent.
+    sent: usize,
 }
 
 /// Lets players go on, one at a time.
@@ -35,7 +41,10 @@ pub(super) struct Director<'w, C> {
     players: Vec<Player>,
     inbox: Receiver<(usize, Message)>,
     watcher: &'w mut C,
-    patience: Duration,
+    limits: Limits,
+    /// When the time for all runs is over.
+    end: Deadline,
+    over: Arc<AtomicBool>,
     script: Script,
 }
 
@@ -45,7 +54,8 @@ pub(super) struct Director<'w, C> {
 pub(super) fn play<C>(
     connect: &dyn Fn() -> ConnectionResult<C>,
     watcher: &mut C,
-    patience: Duration,
+    limits: Limits,
+    end: Deadline,
     parts: Vec<Part<'_, C>>,
     direct: impl FnOnce(&mut Director<'_, C>) -> Result<(), RaceError>,
 ) -> Result<(Script, Vec<Ended>), RaceError>
@@ -58,7 +68,9 @@ where
             players: Vec::new(),
             inbox,
             watcher,
-            patience,
+            limits,
+            end,
+            over: Arc::default(),
             script: Script::new(parts.iter().map(|part| part.name)),
         };
         for (who, part) in parts.into_iter().enumerate() {
@@ -66,8 +78,11 @@ where
             let session = C::Backend::session(&mut conn).map_err(RaceError::Watch)?;
             let (open, opened) = mpsc::channel();
             let gate = Gate {
-                who,
-                outbox: outbox.clone(),
+                line: Line {
+                    who,
+                    outbox: outbox.clone(),
+                    over: Arc::clone(&director.over),
+                },
                 open: opened,
             };
             let stops = part.stops;
@@ -79,8 +94,9 @@ where
                     statement: None,
                 },
                 stops,
-                open,
+                open: Some(open),
                 state: State::Moves,
+                sent: 0,
             });
         }
         drop(outbox);
@@ -90,10 +106,7 @@ where
             .and_then(|()| director.finish());
         match played {
             Ok(()) => Ok(director.into_played()),
-            Err(error) => {
-                director.end_all();
-                Err(error)
-            }
+            Err(error) => Err(director.give_up(error)),
         }
     })
 }
@@ -118,83 +131,124 @@ where
         matches!(self.players[who].state, State::Done(_))
     }
 
-    /// Lets a player that stands go on, until everybody stands, is done or is blocked.
+    /// Lets a player that stands go on, until each one stands, is done or is blocked.
     pub(super) fn go(&mut self, who: usize) -> Result<(), RaceError> {
         let player = &mut self.players[who];
         let State::Stands(before) = &player.state else {
             return Ok(());
         };
+        let before = before.clone();
         if before.is_empty() {
             // Its part begins, and has no name.
         } else if player.stops == Stops::AtSteps {
-            self.script.begins_step(who, before);
+            self.script.begins_step(who, &before);
         } else {
-            self.script.sends(who, before.clone());
-            player.seen.statement = Some(before.clone());
+            self.sends(who, before)?;
         }
+        let player = &mut self.players[who];
         player.state = State::Moves;
-        let _ = player.open.send(());
+        if let Some(open) = &player.open {
+            let _ = open.send(());
+        }
         self.settle()
     }
 
     /// Lets all go on, in their order, until all are done.
     fn finish(&mut self) -> Result<(), RaceError> {
-        let deadline = Instant::now() + self.patience;
-        while let Some(next) = (0..self.players.len()).find(|&who| !self.is_done(who)) {
-            let standing = (0..self.players.len()).find(|&who| self.stands(who).is_some());
-            match standing {
-                Some(who) => self.go(who)?,
-                // They block each other: the server ends that, or nobody.
-                None => match self.inbox.recv_timeout(C::Backend::PAUSE) {
-                    Ok((who, message)) => self.hear(who, message),
-                    Err(_) if Instant::now() < deadline => {}
-                    Err(_) => return Err(self.stuck(next)),
-                },
+        let mut patience = Deadline::after(self.limits.patience);
+        loop {
+            self.settle()?;
+            if let Some(who) = self.first(|state| matches!(state, State::Stands(_))) {
+                self.go(who)?;
+                patience = Deadline::after(self.limits.patience);
+                continue;
+            }
+            let Some(who) = self.first(|state| matches!(state, State::Moves)) else {
+                return Ok(());
+            };
+            // They block each other, and only the server can end that.
+            match self.inbox.recv_timeout(C::Backend::PAUSE) {
+                Ok((who, message)) => {
+                    self.hear(who, message)?;
+                    patience = Deadline::after(self.limits.patience);
+                }
+                Err(_) if patience.is_over() => return Err(self.stuck(who)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits until each player stands, is done or is blocked.
+    fn settle(&mut self) -> Result<(), RaceError> {
+        let mut patience = Deadline::after(self.limits.patience);
+        while let Some(who) = self.first(|state| matches!(state, State::Moves)) {
+            if self.end.is_over() {
+                return Err(self.out_of_time(who));
+            }
+            match self.inbox.recv_timeout(C::Backend::PAUSE) {
+                Ok((who, message)) => {
+                    self.hear(who, message)?;
+                    patience = Deadline::after(self.limits.patience);
+                }
+                Err(RecvTimeoutError::Timeout) if self.all_who_move_are_blocked()? => break,
+                Err(_) if patience.is_over() => return Err(self.stuck(who)),
+                Err(_) => {}
             }
         }
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), RaceError> {
-        let deadline = Instant::now() + self.patience;
-        loop {
-            let moving = |player: &Player| matches!(player.state, State::Moves);
-            let Some(who) = self.players.iter().position(moving) else {
-                return Ok(());
-            };
-            match self.inbox.recv_timeout(C::Backend::PAUSE) {
-                Ok((who, message)) => self.hear(who, message),
-                Err(RecvTimeoutError::Timeout) if self.all_who_move_are_blocked()? => return Ok(()),
-                Err(_) if Instant::now() < deadline => {}
-                Err(_) => return Err(self.stuck(who)),
-            }
-        }
+    fn first(&self, is: impl Fn(&State) -> bool) -> Option<usize> {
+        self.players.iter().position(|player| is(&player.state))
     }
 
-    fn hear(&mut self, who: usize, message: Message) {
+    fn hear(&mut self, who: usize, message: Message) -> Result<(), RaceError> {
         let player = &mut self.players[who];
         let failed = matches!(&message, Message::HasAnswer(Some(_)));
-        // Diesel does not tell of every answer, but who sends the next statement has had it.
+        // Diesel does not report every answer, but a session that sends its next statement has had it.
         match player.seen.statement.take() {
             Some(answered) if !failed => player.seen.answered.push(answered),
             _ => {}
         }
-        player.state = match message {
+        let state = match message {
             Message::Stands(before) => State::Stands(before),
             Message::Sends(sql) => {
-                self.script.sends(who, sql.clone());
-                player.seen.statement = Some(sql);
+                self.sends(who, sql)?;
                 State::Moves
             }
             Message::HasAnswer(error) => {
                 self.script.answers(who, error);
                 State::Moves
             }
+            Message::HidesWork(work) => {
+                return Err(RaceError::HiddenWork {
+                    player: self.script.name(who).to_owned(),
+                    work,
+                    script: self.script.clone(),
+                });
+            }
             Message::IsDone(ended) => {
                 self.script.ends(who, &ended);
                 State::Done(ended)
             }
         };
+        self.players[who].state = state;
+        Ok(())
+    }
+
+    fn sends(&mut self, who: usize, sql: String) -> Result<(), RaceError> {
+        let player = &mut self.players[who];
+        if player.sent >= self.limits.statements {
+            return Err(RaceError::StatementLimit {
+                player: self.script.name(who).to_owned(),
+                limit: self.limits.statements,
+                script: self.script.clone(),
+            });
+        }
+        player.sent += 1;
+        self.script.sends(who, &sql);
+        player.seen.statement = Some(sql);
+        Ok(())
     }
 
     fn all_who_move_are_blocked(&mut self) -> Result<bool, RaceError> {
@@ -225,24 +279,55 @@ where
     fn stuck(&self, who: usize) -> RaceError {
         RaceError::Stuck {
             player: self.script.name(who).to_owned(),
-            step: match &self.players[who].seen.statement {
-                Some(statement) => statement.clone(),
-                None => "its own work".to_owned(),
-            },
-            after: self.patience,
+            step: self.step(who),
+            after: self.limits.patience,
             script: self.script.clone(),
         }
     }
 
-    /// Nobody is to hold a lock, or to wait for one, when an error is returned.
-    fn end_all(mut self) {
-        for player in &self.players {
+    fn out_of_time(&self, who: usize) -> RaceError {
+        RaceError::TimeLimit {
+            player: self.script.name(who).to_owned(),
+            step: self.step(who),
+            after: self.limits.time,
+            script: self.script.clone(),
+        }
+    }
+
+    /// What a player that moves is doing.
+    fn step(&self, who: usize) -> String {
+        match &self.players[who].seen.statement {
+            Some(statement) => one_line(statement),
+            None => "its own work".to_owned(),
+        }
+    }
+
+    /// Ends all sessions and players, so that none holds a lock or waits for one when an error is
+    /// returned.
+    fn give_up(mut self, error: RaceError) -> RaceError {
+        self.over.store(true, Ordering::SeqCst);
+        for player in &mut self.players {
             if !matches!(player.state, State::Done(_)) {
                 let _ = C::Backend::end_session(self.watcher, player.seen.session);
             }
+            player.open = None;
         }
-        // Opens all gates.
-        self.players.clear();
+        let grace = Deadline::after(self.limits.patience.max(Duration::from_secs(5)));
+        while let Some(who) = self.first(|state| !matches!(state, State::Done(_))) {
+            match self.inbox.recv_timeout(C::Backend::PAUSE) {
+                Ok((who, Message::IsDone(ended))) => self.players[who].state = State::Done(ended),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) if !grace.is_over() => {}
+                Err(_) => {
+                    // A thread can't be ended from outside, and without its end this call can't
+                    // return the error. It is said at least.
+                    let player = self.script.name(who);
+                    eprintln!("waiting for {player} to return, after this error: {error}");
+                    break;
+                }
+            }
+        }
+        error
     }
 
     fn into_played(self) -> (Script, Vec<Ended>) {

@@ -31,6 +31,21 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// `conn.transaction`, MySQL three more: it can't prepare statements about savepoints. On SQLite
     /// the guard is a savepoint in a `BEGIN IMMEDIATE`.
     ///
+    /// # What is locked
+    ///
+    /// The rows of the tables that the query itself names; not those of a subquery. On MySQL and
+    /// MariaDB the server **locks nothing, and reports no error**, where the query reads from
+    ///
+    /// - a view that is materialized: with `DISTINCT`, `GROUP BY`, `UNION` or
+    ///   `ALGORITHM = TEMPTABLE`;
+    /// - a common table expression in raw SQL that is;
+    /// - a table of MyISAM, Aria or MEMORY. Nothing is rolled back there, either.
+    ///
+    /// Test each such query with [`check`](Self::check). Two queries combined by `UNION`,
+    /// `INTERSECT` or `EXCEPT` are refused: by the types, and in raw SQL by
+    /// [`Unsupported`](LockError::Unsupported). A query type of your own implements
+    /// [`LockableQuery`](crate::bounds::LockableQuery).
+    ///
     /// # Nesting
     ///
     /// Inside an open transaction the call is a savepoint, also when a failed `f` is rolled back.

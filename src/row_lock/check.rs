@@ -19,7 +19,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// Locks the rows of `query` and checks, on a second connection, that the server has locked each
     /// of them; returns the rows. For a test of each query that production code locks.
     ///
-    /// On MySQL and MariaDB a locking clause locks nothing, and says nothing, behind a view or a
+    /// On MySQL and MariaDB a locking clause locks nothing, and reports no error, behind a view or a
     /// common table expression that is materialized (`DISTINCT`, `GROUP BY`, `UNION`,
     /// `ALGORITHM = TEMPTABLE`), and in a table of MyISAM, Aria or MEMORY. No type shows that, and a
     /// question for each call would cost a round trip.
@@ -30,7 +30,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     ///
     /// # Backends
     ///
-    /// PostgreSQL, MySQL and MariaDB. On SQLite the transaction is the lock, whatever the query.
+    /// PostgreSQL, MySQL and MariaDB. On SQLite the transaction is the lock.
     ///
     /// # Errors
     ///

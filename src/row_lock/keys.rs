@@ -23,7 +23,7 @@ pub(super) fn refuse_duplicates<K: Eq + Hash + Debug>(keys: &[K]) -> Result<(), 
 /// A row with a key that is none of these by Rust's `==` is a wrong one, or the database writes the
 /// key in another way: padded, rounded to microseconds, in other letters. Only the database can
 /// tell, so `again` asks it for the rows of some keys, in the order of the keys, by a statement of
-/// its own: behind a pooler, the first one may have been somebody else's.
+/// its own: behind a pooler, the first one may have been another client's.
 pub(super) fn in_order_of<K, M>(
     keys: &[K],
     rows: Vec<M>,

@@ -70,17 +70,19 @@ struct Transaction {
 }
 
 impl Transaction {
-    fn after<'s>(statements: impl IntoIterator<Item = &'s String>) -> Self {
+    fn after<'s>(batches: impl IntoIterator<Item = &'s String>) -> Self {
         let mut transaction = Self::default();
-        let statements = statements.into_iter().flat_map(|batch| batch.split(';'));
-        for statement in statements {
-            transaction.then(&statement.trim().to_uppercase());
+        for batch in batches {
+            for statement in statements(batch) {
+                transaction.then(&statement);
+            }
         }
         transaction
     }
 
     fn then(&mut self, statement: &str) {
-        let mut words = statement.split_whitespace();
+        let words = statement.split(|char: char| !char.is_alphanumeric() && char != '_');
+        let mut words = words.filter(|word| !word.is_empty());
         match (words.next(), words.next()) {
             (Some("BEGIN"), Some("IMMEDIATE" | "EXCLUSIVE")) => {
                 self.open = true;
@@ -90,7 +92,8 @@ impl Transaction {
             (Some("ROLLBACK"), Some("TO")) => {}
             (Some("COMMIT" | "END" | "ROLLBACK"), _) => self.end(),
             (Some("SELECT" | "PRAGMA" | "EXPLAIN" | "VALUES"), _) => self.reads |= self.open,
-            (Some("RELEASE" | "--") | None, _) => {}
+            (Some("WITH"), _) if !words.any(is_write) => self.reads |= self.open,
+            (Some("RELEASE") | None, _) => {}
             _ => {
                 self.write();
                 if !self.open {
@@ -109,6 +112,44 @@ impl Transaction {
         self.committed += usize::from(self.writes);
         (self.open, self.reads, self.writes) = (false, false, false);
     }
+}
+
+fn is_write(word: &str) -> bool {
+    matches!(word, "INSERT" | "UPDATE" | "DELETE" | "REPLACE")
+}
+
+/// What begins and ends a piece of SQL that is no statement.
+const QUOTES: [(&str, &str); 6] = [
+    ("'", "'"),
+    ("\"", "\""),
+    ("`", "`"),
+    ("[", "]"),
+    ("--", "\n"),
+    ("/*", "*/"),
+];
+
+/// The statements of a batch in capitals, without what stands in quotes and comments: a user's value
+/// may look like SQL. Diesel shows bound values in a comment.
+fn statements(batch: &str) -> Vec<String> {
+    let mut statements = vec![];
+    let mut statement = String::new();
+    let mut rest = batch;
+    while let Some(char) = rest.chars().next() {
+        let quote = QUOTES.iter().find(|(begin, _)| rest.starts_with(begin));
+        if let Some((begin, end)) = quote {
+            let quoted = &rest[begin.len()..];
+            rest = quoted.split_once(end).map_or("", |(_, behind)| behind);
+            statement.push(' ');
+            continue;
+        }
+        match char {
+            ';' => statements.push(std::mem::take(&mut statement)),
+            _ => statement.extend(char.to_uppercase()),
+        }
+        rest = &rest[char.len_utf8()..];
+    }
+    statements.push(statement);
+    statements
 }
 
 #[cfg(test)]
@@ -135,5 +176,24 @@ mod tests {
     fn single_write_is_over_at_once() {
         let single = after(&["DELETE FROM t"]);
         assert!(!single.writes && single.asked == 1 && single.committed == 1);
+    }
+
+    #[test]
+    fn value_that_looks_like_sql_is_a_value() {
+        let quoted = "UPDATE t SET a = 'it''s; COMMIT', [b;] = \"c;\" /* ; COMMIT */";
+        let bound = "UPDATE t SET a = ? -- binds: [\"it's; COMMIT \"]";
+        for update in [quoted, bound] {
+            assert!(after(&["BEGIN", update]).writes, "{update}");
+            assert!(!after(&["BEGIN", update, "COMMIT"]).writes, "{update}");
+        }
+        assert!(!after(&["BEGIN", "SELECT '; DELETE FROM t'"]).writes);
+    }
+
+    #[test]
+    fn read_may_begin_with_a_table_expression() {
+        let read = "WITH u AS (SELECT 'UPDATE ') SELECT * FROM u";
+        assert!(!after(&["BEGIN", read]).writes && after(&["BEGIN", read]).reads);
+        assert!(after(&["BEGIN", "WITH u AS (SELECT 1) DELETE FROM t"]).writes);
+        assert!(after(&["BEGIN", "-- first\nDELETE FROM t"]).writes);
     }
 }

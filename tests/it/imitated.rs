@@ -84,8 +84,8 @@ laws! {
         }
     }
 
-    /// Twin, and what the classification can't know: text is all that Diesel leaves of such an error.
-    /// The work is rolled back either way, so to retry it repeats work, and loses none.
+    /// Twin, and what the classification can't know: Diesel keeps only the text of such an error.
+    /// The work is rolled back either way, so a retry repeats work and loses none.
     [postgres, mysql, mariadb, sqlite] fn twin_error_in_the_servers_own_words_is_taken_for_the_servers(db) {
         let conn = &mut db.connect();
         let (text, cause) = match Db::STAMP {
@@ -126,7 +126,7 @@ laws! {
         }
     }
 
-    /// A constraint is told by Diesel's kind, whatever the value.
+    /// Diesel's kind tells a violated constraint.
     [postgres, mysql, mariadb, sqlite] fn duplicate_of_a_hostile_key_is_a_violated_constraint(db) {
         let conn = &mut db.connect();
         for text in ALIKE {

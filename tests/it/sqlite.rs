@@ -133,7 +133,7 @@ laws! {
         assert!(matches!(outermost, Err(LockError::Timeout { .. })), "{outermost:?}");
     }
 
-    /// SQLite's other words for it, which name what is locked.
+    /// Two more messages of SQLite, which name the table or the database.
     [sqlite] fn table_or_schema_that_is_locked_in_a_shared_cache_is_a_timeout(db) {
         let url = shared_in_memory(db);
         let [first, second] = &mut [(); 2].map(|()| SqliteConnection::establish(&url).unwrap());

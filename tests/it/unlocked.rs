@@ -114,7 +114,7 @@ laws! {
         .unwrap();
     }
 
-    /// Whatever is left open is no statement at all.
+    /// SQL with an open comment or string is refused by the server.
     [postgres, mysql, mariadb] fn raw_sql_that_leaves_something_open_is_refused(db) {
         let conn = &mut db.connect();
         for open in ["/* the first", "AND owner <> 'Ada", "; -- the first"] {
@@ -167,7 +167,7 @@ laws! {
         .unwrap();
     }
 
-    /// PostgreSQL's own word for it.
+    /// PostgreSQL refuses them itself.
     [postgres] fn combined_queries_in_raw_sql_are_refused_by_postgresql(db) {
         let query = diesel::sql_query("SELECT id FROM accounts UNION SELECT id FROM accounts");
         let result = with_row_lock(&mut db.connect(), query, |_, _: Locked<Id>| Ok(()));

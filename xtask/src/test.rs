@@ -104,6 +104,12 @@ fn run_steps(servers: &Servers, arguments: &[String], steps: &mut Vec<Step>) -> 
     // What has run on the same server with fewer features need not run again.
     let mut run = Laws::default();
     for (name, features) in FEATURES {
+        let build = laws::build(&format!("build, {name}"), features)?;
+        let succeeded = build.succeeded;
+        steps.push(build);
+        if !succeeded {
+            continue;
+        }
         let laws = Laws::of(features, arguments)?.without(&run);
         if let Some(step) = laws.run(name, features, arguments, |command| {
             servers.offer(command);

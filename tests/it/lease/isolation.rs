@@ -8,12 +8,14 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError};
 
-use super::{set_up, Number, EXPIRE};
+use super::{set_up, Number, EXPIRE, LOCK_ROW};
 use crate::support::laws;
 use crate::support::schema::accounts;
 
 const LEVELS: [&str; 2] = ["REPEATABLE READ", "SERIALIZABLE"];
 const ROUNDS: i64 = 10;
+/// What a renewal writes.
+const RENEW: &str = "UPDATE row_lock_leases SET expires_at = expires_at + 1";
 
 fn books() -> Lease {
     Lease::named("books").ttl(Duration::from_secs(600))
@@ -122,6 +124,50 @@ laws! {
         });
         let error = LockError::from(result.map(|rows| rows.len()).unwrap_err());
         assert!(matches!(error, LockError::SerializationFailure { .. }), "{error:?}");
+    }
+
+    /// It waits for a renewal, and behind it the row is not what its snapshot shows.
+    [postgres, mysql, mariadb] fn guarded_write_that_meets_a_renewal_runs_once_at_every_isolation_level(db) {
+        let conn = &mut set_up!(db);
+        for level in LEVELS {
+            let held = &books().try_acquire(conn, "Ada").unwrap();
+            conn.batch_execute(&format!("BEGIN; {RENEW}")).unwrap();
+            let runs = thread::scope(|scope| {
+                let write = scope.spawn(|| {
+                    let mut runs = 0;
+                    let result = held.guarded(&mut connect_at!(db, level), |_| {
+                        runs += 1;
+                        Ok::<_, LockError>(())
+                    });
+                    result.map(|()| runs)
+                });
+                db.wait_for_waiters(1);
+                conn.batch_execute("COMMIT").unwrap();
+                write.join().unwrap()
+            });
+            assert_eq!(runs.unwrap(), 1, "{level}");
+            held.release(conn).unwrap();
+        }
+    }
+
+    /// Twin: without another attempt it fails.
+    [postgres] fn twin_lock_by_hand_that_meets_a_renewal_is_a_serialization_failure(db) {
+        let conn = &mut set_up!(db);
+        let _held = books().try_acquire(conn, "Ada").unwrap();
+        for level in LEVELS {
+            conn.batch_execute(&format!("BEGIN; {RENEW}")).unwrap();
+            let locked = thread::scope(|scope| {
+                let write = scope.spawn(|| {
+                    let conn = &mut connect_at!(db, level);
+                    diesel::sql_query(LOCK_ROW).load::<Number>(conn).map(|rows| rows.len())
+                });
+                db.wait_for_waiters(1);
+                conn.batch_execute("COMMIT").unwrap();
+                write.join().unwrap()
+            });
+            let error = LockError::from(locked.unwrap_err());
+            assert!(matches!(error, LockError::SerializationFailure { .. }), "{level}: {error:?}");
+        }
     }
 
     /// Twin: at SERIALIZABLE a look is a shared lock, and two who look keep a free lease from each other.

@@ -22,6 +22,8 @@ pub(crate) trait Server {
     const VARIABLE: &str;
     /// A text of the settings that a locked call touches.
     const SETTINGS: &str;
+    /// The start of a query for the ids of the sessions in a database.
+    const SESSIONS_OF_DATABASE: &str;
     /// Lets a transaction lock rows that are newer than its snapshot, where the server has a choice.
     const LOOSE_SNAPSHOTS: &str;
 }
@@ -116,8 +118,8 @@ impl<S: Server> Db<S> {
         let answer = servers::mysql::query(
             &server_url(S::VARIABLE),
             &format!(
-                "SHOW ENGINE INNODB STATUS; \
-                 SELECT id FROM information_schema.processlist WHERE db = '{}'",
+                "SHOW ENGINE INNODB STATUS; {} = '{}'",
+                S::SESSIONS_OF_DATABASE,
                 self.name
             ),
         );

@@ -202,10 +202,10 @@ server_probes! {
     unlimited: "SET max_execution_time = 0",
     // Of this kind only: the limit is for `SELECT`.
     slow: "SELECT 1 FROM accounts WHERE sleep(20)",
-    sessions: "SELECT count(*) FROM information_schema.processlist WHERE id = {}",
+    sessions: "SELECT count(*) FROM performance_schema.threads WHERE processlist_id = {}",
     idle: "SET wait_timeout = 1",
-    others: "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
-             WHERE db = '{}' AND id <> connection_id()",
+    others: "SELECT CAST(processlist_id AS SIGNED) FROM performance_schema.threads \
+             WHERE processlist_db = '{}' AND processlist_id <> connection_id()",
     // MySQL can't prepare what is about savepoints.
     // The error of the closure's last statement is asked for before a rollback.
     more: [3, 7],

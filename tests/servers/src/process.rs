@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use crate::home::Home;
 use crate::{interrupt, spawner};
 
-const PATIENCE_AT_START: Duration = Duration::from_secs(60);
+const PATIENCE_AT_START: Duration = Duration::from_secs(180);
 const PATIENCE_AT_END: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
