@@ -168,13 +168,17 @@ pub trait LockBackend: LeaseBackend + TransactionBackend {
     ) -> Option<Cause>;
 }
 
-/// The error of a `BEGIN`.
-pub(crate) fn not_begun<B: LockBackend>(error: DieselError, waiting: Waiting) -> LockError {
-    let already_open = match (&error, B::ALREADY_OPEN) {
+/// Whether a `BEGIN` was refused because of [`LockBackend::ALREADY_OPEN`].
+pub(crate) fn is_already_open<B: LockBackend>(error: &DieselError) -> bool {
+    match (error, B::ALREADY_OPEN) {
         (DieselError::DatabaseError(_, info), Some(begin)) => info.message().starts_with(begin),
         _ => false,
-    };
-    if already_open {
+    }
+}
+
+/// The error of a `BEGIN`.
+pub(crate) fn not_begun<B: LockBackend>(error: DieselError, waiting: Waiting) -> LockError {
+    if is_already_open::<B>(&error) {
         return LockError::AlreadyInTransaction {
             reason: "a transaction that Diesel does not know of is open on this connection",
         };

@@ -248,9 +248,10 @@ pub enum LockError {
         source: Option<DieselError>,
     },
 
-    /// The connection was lost after the first byte of `COMMIT` was sent: the transaction is
-    /// either committed or not, and nobody here can know. Never retry this blindly.
-    #[error("the connection was lost at COMMIT; the transaction may or may not be committed")]
+    /// `COMMIT` was sent, and the answer does not say what became of it: the connection was lost, a
+    /// proxy answered in place of the server, or the thread that sent it for this caller panicked.
+    /// The transaction is either committed or not. Never retry this blindly.
+    #[error("the outcome of COMMIT is unknown; the transaction may or may not be committed")]
     CommitUnknown {
         /// What the client library said.
         source: DieselError,

@@ -28,8 +28,13 @@ impl Watch for Mysql {
         C: LoadConnection<Backend = Self>,
     {
         let session = who.session;
-        let state =
-            format!("SELECT state FROM information_schema.processlist WHERE id = {session}");
+        // MySQL's list of processes fails on a statement of another session whose text it can't
+        // convert.
+        let state = format!(
+            "/*M! SELECT state FROM information_schema.processlist WHERE id = {session} */ \
+             /*!50700 SELECT processlist_state FROM performance_schema.threads \
+             WHERE processlist_id = {session} */"
+        );
         let state = sql::<Nullable<Text>>(&state)
             .get_result::<Option<String>>(watcher)
             .optional()?

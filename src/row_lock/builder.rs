@@ -26,7 +26,7 @@ use crate::select::clause::{
 /// | `skip_locked` | yes | 8.0 | 10.6 | |
 /// | `timeout` | 1 ms | 1 s | 1 s | 1 ms |
 /// | `of` | yes | 8.0 | `Unsupported` | |
-/// | `hold_at_most` | 1 ms | `Unsupported` | 1 s | |
+/// | `hold_at_most` | 1 ms | 1 s | 1 s | |
 ///
 /// # Example
 ///
@@ -225,22 +225,22 @@ impl<S, W: Copy, H: Copy> RowLock<S, W, EveryTable, H> {
 }
 
 impl<S, W: Copy, T: Copy> RowLock<S, W, T, Unlimited> {
-    /// Let nobody wait for this holder for ever: if its process is frozen, or its network is dead,
-    /// the server ends the session and the rows are free; and whoever has held the lock for longer
-    /// than this does not commit ([`LockError::HoldExpired`](crate::LockError::HoldExpired)).
+    /// Limits how long the lock may be held. If the holder's process is frozen, or its network is dead,
+    /// the server ends the session and the rows are free. A holder that is late does not commit
+    /// ([`LockError::HoldExpired`](crate::LockError::HoldExpired)).
     ///
-    /// The time runs from when the lock is had; it is meant to be long for a closure, since the server
-    /// also ends a session that pauses so long anywhere else in the transaction. The server counts how long the transaction idles:
+    /// The time runs from the acquisition of the lock. Choose it long for a closure: the server
+    /// also ends a session that pauses that long anywhere else in the transaction. The server counts
+    /// how long the session is idle in the transaction:
     /// `SET LOCAL idle_in_transaction_session_timeout` on PostgreSQL (rounded up to a millisecond),
-    /// `idle_transaction_timeout` on MariaDB (to a second), in the round trip of the `BEGIN`. A
-    /// closure that goes on sending statements is refused only at its end; but on PostgreSQL 17 and
+    /// `idle_transaction_timeout` on MariaDB and `wait_timeout` on MySQL (to a second), in the round
+    /// trip of the `BEGIN`. A closure that goes on sending statements is refused only at its end; but on PostgreSQL 17 and
     /// later, where the wait for the lock has a limit too ([`no_wait`](RowLock::no_wait),
     /// [`skip_locked`](RowLock::skip_locked), [`timeout`](RowLock::timeout)), `transaction_timeout`
     /// ends it after the sum of the two. A statement that finds its session ended fails as
     /// [`LockError::ConnectionLost`](crate::LockError::ConnectionLost).
     ///
-    /// Implies [`outermost`](Self::outermost). MySQL has no such thing; there the call returns
-    /// [`LockError::Unsupported`](crate::LockError::Unsupported). Not available on SQLite.
+    /// Implies [`outermost`](Self::outermost). Not available on SQLite.
     ///
     /// # Example
     ///

@@ -24,10 +24,12 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// returns or unwinds.
     ///
     /// Executes, on PostgreSQL:
-    /// `BEGIN; DECLARE row_lock_guard CURSOR FOR SELECT`, `SELECT … FOR UPDATE`, the statements of
-    /// `f`, `CLOSE row_lock_guard; COMMIT`. Each of them is one round trip: as many as
-    /// `conn.transaction` needs. On MySQL and MariaDB the guard is a savepoint and `autocommit` is
-    /// off meanwhile; on SQLite it is a savepoint in a `BEGIN IMMEDIATE`.
+    /// `BEGIN; DECLARE row_lock_guard …; DECLARE row_lock_witness …` (two cursors), `SELECT … FOR
+    /// UPDATE`, the statements of `f`, `CLOSE row_lock_guard; CLOSE row_lock_witness; COMMIT`. Each of
+    /// them is one round trip: as many as `conn.transaction` takes. On MySQL and MariaDB the guard is a
+    /// savepoint and `autocommit` is off meanwhile. MariaDB takes two round trips fewer than
+    /// `conn.transaction`, MySQL three more: it can't prepare statements about savepoints. On SQLite
+    /// the guard is a savepoint in a `BEGIN IMMEDIATE`.
     ///
     /// # What is locked
     ///
@@ -49,9 +51,12 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// Inside an open transaction the call is a savepoint, also when a failed `f` is rolled back.
     /// The lock then lasts until the outermost transaction ends, on PostgreSQL until the savepoint
     /// is rolled back. On SQLite the open transaction must hold the write lock: begun by a locked
-    /// call or by `immediate_transaction`. On MySQL and MariaDB a deadlock ends the outer
-    /// transaction too; Diesel then holds the connection to be broken, so that the outer one can't
-    /// be committed by mistake, until a locked call has rolled it back.
+    /// call or by `immediate_transaction`.
+    ///
+    /// On MySQL and MariaDB a deadlock ends the outer transaction too. From then on it can't commit,
+    /// and each further call in it is [`Aborted`](LockError::Aborted). An outer locked call restores the
+    /// connection at its end. If the outer transaction is Diesel's, Diesel holds the connection to be
+    /// broken, and a pool replaces it; a call with [`outermost`](Self::outermost) restores it.
     ///
     /// # Errors
     ///
@@ -66,11 +71,13 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     ///   server give up the transaction;
     /// - [`Escaped`](LockError::Escaped): `f` ended the transaction itself;
     /// - [`AlreadyInTransaction`](LockError::AlreadyInTransaction): with
-    ///   [`outermost`](Self::outermost), or in a deferred transaction on SQLite;
+    ///   [`outermost`](Self::outermost), in a deferred transaction on SQLite, or in one that Diesel
+    ///   does not know of (XA on MySQL and MariaDB, a raw `BEGIN` on SQLite);
     /// - [`HoldExpired`](LockError::HoldExpired): with [`hold_at_most`](Self::hold_at_most);
-    /// - [`Unsupported`](LockError::Unsupported): [`of`](Self::of) on MariaDB,
-    ///   [`hold_at_most`](Self::hold_at_most) on MySQL, combined queries in raw SQL on both;
-    /// - [`CommitUnknown`](LockError::CommitUnknown): the connection was lost at `COMMIT`;
+    /// - [`Unsupported`](LockError::Unsupported): [`of`](Self::of) on MariaDB, combined queries in raw
+    ///   SQL on MySQL and MariaDB;
+    /// - [`CommitUnknown`](LockError::CommitUnknown): the connection was lost at `COMMIT`, or the
+    ///   answer to it is none by which the server refuses a `COMMIT`;
     /// - [`ConnectionLost`](LockError::ConnectionLost): it was lost before;
     /// - [`Database`](LockError::Database): any other error of Diesel;
     /// - any error of `f` itself, as it is.

@@ -13,7 +13,7 @@ use diesel::sqlite::Sqlite;
 use diesel::{RunQueryDsl, SqliteConnection};
 
 use super::classify;
-use crate::backend::{Cause, LockBackend, Messages, Settings, Waiting, GUARD};
+use crate::backend::{is_already_open, Cause, LockBackend, Messages, Settings, Waiting, GUARD};
 use crate::error::LockError;
 use crate::played::aside;
 use crate::select::ablation::are_locks_taken_out;
@@ -74,19 +74,27 @@ impl TransactionBackend for Sqlite {
     where
         C: LoadConnection<Backend = Self>,
     {
-        // By itself: if it fails, what is open is not ours, and must not be rolled back.
-        match settings.waiting {
-            Waiting::Session | Waiting::Skip => conn.batch_execute(begin_sql())?,
-            Waiting::Never => begin_within(conn, 0)?,
-            Waiting::AtMost(time) => begin_within(conn, millis(time))?,
-        }
-        let mut guard = "SAVEPOINT row_lock_guard".to_owned();
+        let immediate = if are_locks_taken_out() {
+            ""
+        } else {
+            " IMMEDIATE"
+        };
+        let mut begin = format!("BEGIN{immediate}; SAVEPOINT row_lock_guard");
         if let Some(first) = first {
-            guard += "; ";
-            guard += first;
+            begin += "; ";
+            begin += first;
         }
-        conn.batch_execute(&guard)
-            .inspect_err(|_| drop(Self::roll_back_all(conn)))
+        let begun = match settings.waiting {
+            Waiting::Session | Waiting::Skip => conn.batch_execute(&begin),
+            Waiting::Never => begin_within(conn, &begin, 0),
+            Waiting::AtMost(time) => begin_within(conn, &begin, millis(time)),
+        };
+        begun.inspect_err(|error| {
+            // What is open may be the user's own.
+            if !is_already_open::<Self>(error) {
+                drop(Self::roll_back_all(conn));
+            }
+        })
     }
 
     fn commit<C>(conn: &mut C, (): (), _: Settings, _: Instant) -> Result<(), EndError>
@@ -138,22 +146,14 @@ fn end_error(error: DieselError, savepoint: &str) -> EndError {
     EndError::gone_if(is_gone, error)
 }
 
-fn begin_sql() -> &'static str {
-    if are_locks_taken_out() {
-        "BEGIN"
-    } else {
-        "BEGIN IMMEDIATE"
-    }
-}
-
 /// The session's own timeout is back before the closure runs.
-fn begin_within<C>(conn: &mut C, millis: i32) -> QueryResult<()>
+fn begin_within<C>(conn: &mut C, begin: &str, millis: i32) -> QueryResult<()>
 where
     C: LoadConnection<Backend = Sqlite>,
 {
     let session = sql::<Integer>("PRAGMA busy_timeout").get_result::<i32>(conn)?;
     conn.batch_execute(&format!("PRAGMA busy_timeout = {millis}"))?;
-    let begun = conn.batch_execute(begin_sql());
+    let begun = conn.batch_execute(begin);
     conn.batch_execute(&format!("PRAGMA busy_timeout = {session}"))?;
     begun
 }

@@ -130,6 +130,47 @@ laws! {
         assert_eq!((attempts, db.balance(1)), (1, 1_100));
     }
 
+    /// A proxy that has lost its server answers for it. Here the server has committed.
+    [postgres, mysql, mariadb] fn answer_of_a_proxy_at_commit_is_in_doubt(db) {
+        CommitToken::create_table(&mut db.connect()).unwrap();
+        let token = deposit_in_doubt!(db, Cut::Answered);
+        assert_eq!(token.resolve(&mut db.connect()).unwrap(), Resolution::Committed);
+        assert_eq!(db.balance(1), 1_100);
+    }
+
+    /// Twin: what Diesel hands on is an error like any other of a statement.
+    [postgres, mysql, mariadb] fn twin_diesel_does_not_tell_the_answer_of_a_proxy_from_a_refusal(db) {
+        let wire = Wire::that_cuts(&db.server(), Cut::Answered);
+        let conn = &mut Conn::establish(&db.url_at(&wire.address.to_string())).unwrap();
+        let result = conn.transaction(|conn| {
+            conn.batch_execute("UPDATE accounts SET balance = 1100 WHERE id = 1")
+        });
+        assert!(matches!(result, Err(diesel::result::Error::DatabaseError(..))), "{result:?}");
+        assert_eq!(db.balance(1), 1_100);
+    }
+
+    /// The server itself refuses by any text, and is believed.
+    [postgres] fn refusal_of_a_deferred_trigger_is_not_in_doubt(db) {
+        let conn = &mut db.connect();
+        conn.batch_execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             RAISE EXCEPTION 'no more in %', current_query(); END $$; \
+             CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON accounts \
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .unwrap();
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+            account.balance += 100;
+            account.save_changes::<Account>(conn).map_err(LockError::from)
+        });
+        // It quotes the statement that names the guard, and is no escape for that.
+        let error = result.unwrap_err();
+        assert!(matches!(error, LockError::Database(_)), "{error:?}");
+        assert_eq!(error.outcome(), Outcome::NotApplied);
+        assert_eq!(db.balance(1), 1_000);
+        with_row_lock(conn, accounts::table.find(2), nothing).expect("the connection is usable");
+    }
+
     /// A transaction that is still open may commit yet: the resolver waits for its end.
     [postgres, mysql, mariadb] fn resolver_waits_for_a_transaction_that_is_still_open(db) {
         CommitToken::create_table(&mut db.connect()).unwrap();

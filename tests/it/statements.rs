@@ -28,6 +28,8 @@ laws! {
         let conn = &mut db.connect();
         let values: Vec<_> = (5..=200).map(|id| format!("({id}, '', 1)")).collect();
         diesel::sql_query(format!("INSERT INTO accounts VALUES {}", values.join(", "))).execute(conn).unwrap();
+        // What is around each of them.
+        with_row_lock(conn, accounts::table.find(1), nothing).unwrap();
         let cached = cached(conn);
         for number in 1..=200 {
             let lock = RowLock::for_update();

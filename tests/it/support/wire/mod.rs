@@ -20,6 +20,9 @@ pub(crate) enum Cut {
     Behind,
     /// The server has answered, and the client never hears of it.
     BeforeAnswer,
+    /// As a proxy does that has lost its server: it answers the client itself, by an error, and has
+    /// another session from then on.
+    Answered,
 }
 
 /// By which word of TCP both sides learn of the cut.

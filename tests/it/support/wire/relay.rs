@@ -26,6 +26,8 @@ pub(super) fn relay(client: TcpStream, server: TcpStream, log: &Log) {
         at_next_answer: None,
         commit_is_prepared: false,
         commit: None,
+        startup: Vec::new(),
+        answers_itself: false,
     };
     // What fails here has been cut by somebody else.
     let word = connection.forward().unwrap_or(Word::Fin);
@@ -48,7 +50,14 @@ struct Connection<'l> {
     /// The next answer has the number of the prepared `COMMIT`.
     commit_is_prepared: bool,
     commit: Option<[u8; 4]>,
+    /// By which the client of PostgreSQL has begun its session.
+    startup: Vec<u8>,
+    /// The next answer of the server is replaced by one of our own.
+    answers_itself: bool,
 }
+
+/// What Vitess says of a lost server.
+const LOST: &str = "vttablet: rpc error: code = Unavailable desc = error reading from server: EOF";
 
 /// MySQL's commands.
 const PREPARE: u8 = 0x16;
@@ -67,6 +76,10 @@ impl Connection<'_> {
                 }
                 if length == 0 {
                     return Ok(Word::Fin);
+                }
+                if std::mem::take(&mut self.answers_itself) {
+                    self.answer_itself()?;
+                    continue;
                 }
                 self.framing.get_or_insert(Framing::Mysql);
                 if std::mem::take(&mut self.commit_is_prepared) {
@@ -98,6 +111,31 @@ impl Connection<'_> {
         Ok((client, server))
     }
 
+    /// An error in the place of the server's answer, which is thrown away.
+    fn answer_itself(&mut self) -> Result<()> {
+        self.log.server_says();
+        if let Some(Framing::Mysql) = self.framing {
+            // Its session stays: to begin another takes a password's dance.
+            let error = [&b"\xff\x51\x04#HY000"[..], LOST.as_bytes()].concat();
+            let length = u32::try_from(error.len()).unwrap().to_le_bytes();
+            self.client
+                .write_all(&[length[0], length[1], length[2], 1])?;
+            return self.client.write_all(&error);
+        }
+        self.server = TcpStream::connect(self.server.peer_addr()?)?;
+        self.server.write_all(&self.startup)?;
+        let mut answer = [0; 64 * 1024];
+        let mut length = 0;
+        // Until it is ready for a query.
+        while !answer[..length].ends_with(b"Z\0\0\0\x05I") {
+            length += self.server.read(&mut answer[length..])?;
+        }
+        let fields = format!("SERROR\0C08006\0M{LOST}\0\0");
+        let error = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+        let message = [b"E", &error[..], fields.as_bytes(), b"Z\0\0\0\x05I"];
+        self.client.write_all(&message.concat())
+    }
+
     fn commit_of(&self, message: &[u8]) -> Commit {
         let is_mysql = matches!(self.framing, Some(Framing::Mysql));
         let command = message.get(4).filter(|_| is_mysql);
@@ -118,8 +156,15 @@ impl Connection<'_> {
         let mut sent = 0;
         let mut word = None;
         while let Some(length) = framing.first(&self.unsent[sent..]) {
-            self.framing = Some(framing);
             let message = &self.unsent[sent..sent + length];
+            let begins = matches!(
+                self.framing,
+                None | Some(Framing::Postgres { begun: false })
+            );
+            if begins && matches!(framing, Framing::Postgres { begun: true }) {
+                self.startup = message.to_vec();
+            }
+            self.framing = Some(framing);
             let commit = self.commit_of(message);
             self.commit_is_prepared = commit == Commit::IsPrepared;
             let cut = self.log.client_says(commit);
@@ -127,6 +172,7 @@ impl Connection<'_> {
             match cut {
                 Some((Cut::Before, _)) => break,
                 Some((Cut::BeforeAnswer, word)) => self.at_next_answer = Some(word),
+                Some((Cut::Answered, _)) => self.answers_itself = true,
                 _ => {}
             }
             sent += length;
