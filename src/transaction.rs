@@ -120,7 +120,7 @@ struct Transaction<'c, C: LockConnection> {
 enum Level<S> {
     /// Ours.
     Outermost(S),
-    /// A savepoint in somebody's, at this depth of Diesel's: 1 is the outermost transaction.
+    /// A savepoint, in an outer transaction that has this depth of Diesel's.
     Nested(u32),
 }
 
@@ -168,7 +168,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
                 let waiting = request.settings.waiting;
                 C::Backend::savepoint(conn, &savepoint_name(depth), waiting)
                     .map_err(|error| classify::<C::Backend>(error, waiting))?;
-                Level::Nested(depth + 1)
+                Level::Nested(depth)
             }
         };
         entered(conn)?;
@@ -239,9 +239,9 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     fn undo(&mut self) -> Result<(), LockError> {
         let now = status(self.conn);
         match now.depth {
-            Some(depth) if depth < self.depth() => return Err(self.escaped(None)),
+            Some(depth) if depth <= self.outer() => return Err(self.escaped(None)),
             Some(_) => match self.send_rollback(now.must_roll_back) {
-                Ok(()) => left_to(self.conn, self.depth() - 1),
+                Ok(()) => left_to(self.conn, self.outer()),
                 Err(EndError::Gone(error)) => return Err(self.escaped(Some(error))),
                 Err(EndError::Refused(_) | EndError::Unknown(_)) => self.give_up(),
             },
@@ -255,9 +255,8 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         let (conn, settings) = (&mut *self.conn, self.settings);
         match self.level {
             Level::Outermost(server) => C::Backend::roll_back(conn, server, settings, aborted),
-            Level::Nested(depth) => {
-                let name = savepoint_name(depth - 1);
-                C::Backend::rollback_to(conn, &name, settings.waiting, aborted)
+            Level::Nested(outer) => {
+                C::Backend::rollback_to(conn, &savepoint_name(outer), settings.waiting, aborted)
             }
         }
     }
@@ -268,8 +267,8 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         C::Backend::forget_statements(self.conn);
         match self.level {
             Level::Outermost(_) => drop(abandon(self.conn, self.settings)),
-            Level::Nested(depth) => {
-                let name = savepoint_name(depth - 1);
+            Level::Nested(outer) => {
+                let name = savepoint_name(outer);
                 C::Backend::lose_outer(self.conn, &name, self.settings.waiting);
                 mark_broken(self.conn);
             }
@@ -283,7 +282,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         }
         let now = status(self.conn);
         match now.depth {
-            Some(depth) if depth < self.depth() => Err(self.escaped(None)),
+            Some(depth) if depth <= self.outer() => Err(self.escaped(None)),
             Some(_) if !now.must_roll_back => self.send_commit(),
             Some(_) => {
                 self.undo()?;
@@ -318,13 +317,13 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         let (conn, settings) = (&mut *self.conn, self.settings);
         let result = match self.level {
             Level::Outermost(server) => C::Backend::commit(conn, server, settings, self.held_since),
-            Level::Nested(depth) => {
-                C::Backend::release(conn, &savepoint_name(depth - 1), settings.waiting)
+            Level::Nested(outer) => {
+                C::Backend::release(conn, &savepoint_name(outer), settings.waiting)
             }
         };
         match result {
             Ok(()) => {
-                left_to(self.conn, self.depth() - 1);
+                left_to(self.conn, self.outer());
                 Ok(())
             }
             Err(EndError::Gone(error)) => Err(self.escaped(Some(error))),
@@ -357,11 +356,11 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         LockError::Escaped { source }
     }
 
-    /// Diesel's depth inside.
-    fn depth(&self) -> u32 {
+    /// Diesel's depth outside.
+    fn outer(&self) -> u32 {
         match self.level {
-            Level::Outermost(_) => 1,
-            Level::Nested(depth) => depth,
+            Level::Outermost(_) => 0,
+            Level::Nested(outer) => outer,
         }
     }
 }
