@@ -5,6 +5,7 @@ mod ci;
 mod count;
 mod faults;
 mod interrupt;
+mod mutants;
 mod packages;
 mod page;
 mod peers;
@@ -62,6 +63,14 @@ enum Command {
         /// About so long
         #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=18))]
         minutes: u32,
+    },
+    /// Change the code that decides outcomes, one place at a time, and see whether a law notices
+    ///
+    /// Takes hours. Leaves the lists in target/mutants.
+    Mutants {
+        /// Only this code: endings, queue, leases or versions
+        #[arg(long, value_name = "GROUP")]
+        only: Option<String>,
     },
     /// Measure what locks cost under contention, on PostgreSQL, MariaDB and SQLite
     ///
@@ -130,6 +139,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Test { servers, args } => test::run(*servers, args)?,
         Command::Servers { wanted, command } => return servers::hold(wanted, command),
         Command::Faults { minutes } => faults::run(*minutes)?,
+        Command::Mutants { only } => mutants::run(only.as_deref())?,
         Command::Bench {
             quick,
             peers,
