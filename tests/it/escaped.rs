@@ -154,6 +154,23 @@ laws! {
         assert_eq!(db.balance(3), 33);
     }
 
+    /// Also if it then returns an error, which a rollback to its savepoint could not make true.
+    [postgres, mysql, mariadb, sqlite] fn escape_from_a_nested_call_is_not_hidden_by_its_error(db) {
+        let conn = &mut db.connect();
+        let outer = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            let inner = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
+                conn.batch_execute(CHANGE_2)?;
+                conn.batch_execute("COMMIT")?;
+                Err::<(), LockError>(RollbackTransaction.into())
+            });
+            assert!(matches!(inner, Err(LockError::Escaped { .. })), "{inner:?}");
+            Err::<(), LockError>(RollbackTransaction.into())
+        });
+        assert!(matches!(outer, Err(LockError::Escaped { .. })), "{outer:?}");
+        assert_eq!(db.balance(2), 22);
+        conn.transaction(|conn| conn.batch_execute(CHANGE_3)).expect("the connection is usable");
+    }
+
     [postgres, mysql, mariadb] fn escape_from_a_nested_call_fails_the_outer_transaction_of_diesel(db) {
         let conn = &mut db.connect();
         let outer = conn.transaction(|conn| {
