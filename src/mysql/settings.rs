@@ -10,8 +10,8 @@ use crate::backend::{Settings, Waiting, GUARD};
 /// Switches the fence on (see [`begin`](super::transaction)), and what the request asks for.
 pub(super) fn on(settings: Settings) -> String {
     format!(
-        "SET @row_lock_autocommit = @@autocommit, @row_lock_errno = NULL, {MYSQL_REFUSES_XA} \
-         autocommit = 0{}{}",
+        "SET @row_lock_autocommit = COALESCE(CAST(@row_lock_autocommit AS SIGNED), @@autocommit), \
+         @row_lock_errno = NULL, {MYSQL_REFUSES_XA} autocommit = 0{}{}",
         limit_hold(settings.hold),
         limit_wait(settings.waiting, GUARD)
     )

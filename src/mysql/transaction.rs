@@ -102,20 +102,19 @@ impl TransactionBackend for Mysql {
         C: LoadConnection<Backend = Self>,
     {
         let back = "ROLLBACK TO SAVEPOINT row_lock_guard";
-        let mut result = match server {
+        let (mut kept, mut result) = match server {
             Server::MariaDb => {
-                run(conn, &format!("BEGIN NOT ATOMIC {KEEP_ERRNO}; {back}; END")).map(drop)
+                let both = format!("BEGIN NOT ATOMIC {KEEP_ERRNO}; {back}; END");
+                (true, run(conn, &both).map(drop))
             }
-            Server::MySql => {
-                drop(send(conn, KEEP_ERRNO));
-                send(conn, back)
-            }
+            Server::MySql => (send(conn, KEEP_ERRNO).is_ok(), send(conn, back)),
         };
         if result.as_ref().is_err_and(is_interrupted) {
+            kept = false;
             result = insist(conn, |conn| send(conn, back));
         }
         result.map_err(|error| rollback_error(conn, error, GUARD, aborted))?;
-        forget_after_failure(conn);
+        forget_after_failure(conn, kept);
         Self::abandon(conn, settings).map_err(EndError::Refused)
     }
 
@@ -163,12 +162,12 @@ impl TransactionBackend for Mysql {
     where
         C: LoadConnection<Backend = Self>,
     {
-        drop(send(conn, KEEP_ERRNO));
+        let kept = send(conn, KEEP_ERRNO).is_ok();
         let result = insist(conn, |conn| {
             send(conn, &format!("ROLLBACK TO SAVEPOINT {name}"))
         })
         .map_err(|error| rollback_error(conn, error, name, aborted));
-        forget_after_failure(conn);
+        forget_after_failure(conn, kept);
         let forget = format!(
             ", @row_lock_errno = NULL{}",
             settings::wait_back(waiting, name)
@@ -278,13 +277,14 @@ where
 }
 
 /// The closure's last statement may be one that failed and must not be used again. The number of
-/// rows is the answer, so that the question is prepared once.
-fn forget_after_failure<C>(conn: &mut C)
+/// rows is the answer, so that the question is prepared once. `kept` is false where the error is not
+/// known.
+fn forget_after_failure<C>(conn: &mut C, kept: bool)
 where
     C: LoadConnection<Backend = Mysql>,
 {
     let failed = "SELECT 1 INTO @row_lock_failed FROM DUAL WHERE @row_lock_errno IS NOT NULL";
-    if run(conn, failed).map_or(true, |rows| rows > 0) {
+    if !kept || run(conn, failed).map_or(true, |rows| rows > 0) {
         Mysql::forget_statements(conn);
     }
 }

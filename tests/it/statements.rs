@@ -41,6 +41,22 @@ laws! {
         assert_eq!(cached.load(Ordering::Relaxed), 9, "1, 2, 4, … 256");
     }
 
+    /// libmariadb would wait for ever for the rest of its first answer.
+    [mysql, mariadb] fn statement_of_the_closure_that_failed_behind_a_row_is_executed_again(db) {
+        let conn = &mut db.connect();
+        let all = accounts::table.order(accounts::id);
+        let take_all = |conn: &mut Conn| {
+            with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+                all.for_update().no_wait().load::<Account>(conn)
+            })
+        };
+        while_held!(db, 4, RowLock::for_update(), {
+            let busy = take_all(conn).map_err(LockError::from);
+            assert!(matches!(busy, Err(LockError::Busy { .. } | LockError::Timeout { .. })), "{busy:?}");
+        });
+        assert_eq!(take_all(conn).unwrap().len(), 4);
+    }
+
     /// Twin: a text for each number.
     [postgres, mysql, mariadb, sqlite] fn twin_text_for_each_number_of_keys_fills_the_cache(db) {
         let conn = &mut db.connect();
