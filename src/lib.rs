@@ -42,11 +42,11 @@
 //! Executed SQL on PostgreSQL, each line one round trip:
 //!
 //! ```sql
-//! BEGIN; DECLARE row_lock_guard CURSOR FOR SELECT
+//! BEGIN; DECLARE row_lock_guard CURSOR …; DECLARE row_lock_witness CURSOR …
 //! SELECT … FROM accounts WHERE accounts.id IN ($1, $2) ORDER BY accounts.id FOR UPDATE
 //! UPDATE accounts SET … WHERE accounts.id = $1 RETURNING …
 //! UPDATE accounts SET … WHERE accounts.id = $1 RETURNING …
-//! CLOSE row_lock_guard; COMMIT
+//! CLOSE row_lock_guard; CLOSE row_lock_witness; COMMIT
 //! ```
 //!
 //! # Which call do I need?
@@ -87,7 +87,8 @@
 //! - **A panic unlocks** before it leaves the call.
 //! - **The first cause wins.** Troubles that follow from an error don't replace it.
 //! - **Nothing leaks into the session**: timeouts and `autocommit` are what they were.
-//! - **No extra round trips** over `conn.transaction` with `for_update` by hand.
+//! - **No extra round trips** over `conn.transaction` with `for_update` by hand on PostgreSQL and
+//!   MariaDB; three on MySQL, where each statement around the transaction goes by itself.
 //!
 //! # What is not
 //!

@@ -309,7 +309,8 @@ impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
     /// ([`CommitToken::create_table`]). A token is for one call; used a second time the call returns
     /// [`LockError::Database`](crate::LockError::Database) with a unique violation, and applies nothing.
     ///
-    /// Executes `INSERT INTO row_lock_commits (token) VALUES (…)`, in the round trip of the `BEGIN`.
+    /// Executes `INSERT INTO row_lock_commits (token) VALUES (…)`, in the round trip of the `BEGIN`; on
+    /// MySQL and MariaDB as a statement of its own.
     pub const fn commit_token(self, token: CommitToken) -> Self {
         Self {
             outermost: true,
