@@ -175,9 +175,9 @@ laws! {
         panic!("twenty storms have not found it");
     }
 
-    /// What no call can help: Diesel's own prepared `SELECT`, cancelled behind its first row, waits for
-    /// ever when the same connection executes it again (libmariadb 3.3). Without any lock.
-    [mysql, mariadb] fn select_of_plain_diesel_hangs_when_it_is_cancelled(db) {
+    /// Twin: Diesel's own prepared `SELECT`, cancelled behind its first row, waits for ever when the
+    /// same connection executes it again (libmariadb 3.3). Without any lock.
+    [mysql, mariadb] fn twin_select_of_plain_diesel_hangs_when_it_is_cancelled(db) {
         let _turn = turn();
         for _ in 0..10 {
             let storm = storm!(db, (Duration::from_secs(2), SHORT_LIMIT), &["reader", "reader"]);
@@ -185,6 +185,6 @@ laws! {
                 return;
             }
         }
-        panic!("ten storms have not found it: then let the clients of the law above read, too");
+        panic!("ten storms have not found it");
     }
 }

@@ -146,13 +146,14 @@ macro_rules! saver {
             ) -> Result<(), LockError> {
                 let put = |conn: &mut Self, mut pot: Locked<'_, Pot>| {
                     pot.put(op);
-                    // Not `save_changes`, which reads again: see `How::Reading`.
-                    // MariaDB 11.8 may answer an UPDATE that was cancelled by a success without a
-                    // row, which only the closure itself can see.
-                    match diesel::update(&*pot).set(&*pot).execute(conn)? {
-                        0 => Err(LockError::from(diesel::result::Error::RollbackTransaction)),
-                        _ => Ok(()),
+                    // Not `save_changes`, which does not count the rows: MariaDB 11.8 may answer an
+                    // UPDATE that was cancelled by a success without a row.
+                    if diesel::update(&*pot).set(&*pot).execute(conn)? == 0 {
+                        return Err(LockError::from(diesel::result::Error::RollbackTransaction));
                     }
+                    // As it does: a `SELECT` that may be cancelled behind its row.
+                    pots::table.find(pot.id).first::<Pot>(conn)?;
+                    Ok(())
                 };
                 let row = pots::table.find(pot);
                 let lock = RowLock::for_update();
