@@ -207,6 +207,7 @@ pub(crate) fn cause_in<B: LockBackend>(error: &DieselError) -> Option<Cause> {
 }
 
 /// Whether it is an answer of the server, or of what stands before it, that names this.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) fn names(error: &DieselError, what: &str) -> bool {
     matches!(error, DieselError::DatabaseError(_, info) if info.message().contains(what))
 }
