@@ -323,7 +323,10 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         };
         match result {
             Ok(()) => {
-                left_to(self.conn, self.outer());
+                // Unless the backend has found that the connection is lost behind the COMMIT.
+                if status(self.conn).depth.is_some() {
+                    left_to(self.conn, self.outer());
+                }
                 Ok(())
             }
             Err(EndError::Gone(error)) => Err(self.escaped(Some(error))),

@@ -56,10 +56,13 @@ impl TransactionBackend for Mysql {
             Ok(server)
         });
         if begun.is_err() {
-            match Self::roll_back_all(conn) {
-                // XA: none of it has happened.
-                Err(error) if cause_in::<Self>(&error).is_some() => mark_broken(conn),
+            let undone = match Self::roll_back_all(conn) {
+                Err(error) if cause_in::<Self>(&error).is_some() => Err(error),
+                // Also in an XA transaction, which refuses: there none of it has happened.
                 _ => put_back(conn, settings),
+            };
+            if undone.is_err() {
+                mark_broken(conn);
             }
         }
         begun
@@ -88,7 +91,10 @@ impl TransactionBackend for Mysql {
                 EndError::Unknown(error)
             }
         })?;
-        put_back(conn, settings);
+        if put_back(conn, settings).is_err() {
+            // It is committed all the same. The session must not be used again.
+            mark_broken(conn);
+        }
         Ok(())
     }
 
@@ -131,8 +137,7 @@ impl TransactionBackend for Mysql {
     {
         // If it fails, what is open would be committed by the settings of before.
         Self::roll_back_all(conn)?;
-        put_back(conn, settings);
-        Ok(())
+        put_back(conn, settings)
     }
 
     fn savepoint<C>(conn: &mut C, name: &str, waiting: Waiting) -> QueryResult<()>
@@ -234,16 +239,13 @@ where
     })
 }
 
-/// Behind the end of the transaction. Whatever became of that is told; a session whose settings
-/// are not what they were must not be used again.
-fn put_back<C>(conn: &mut C, settings: Settings)
+/// Restores the session's settings, behind the end of the transaction.
+fn put_back<C>(conn: &mut C, settings: Settings) -> QueryResult<()>
 where
     C: LoadConnection<Backend = Mysql>,
 {
     let back = settings::back(settings);
-    if insist(conn, |conn| run(conn, &back)).is_err() {
-        mark_broken(conn);
-    }
+    insist(conn, |conn| run(conn, &back).map(drop))
 }
 
 /// Changes settings inside a transaction: those that stand behind a comma, if any.

@@ -3,12 +3,14 @@
 use std::thread;
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::{SimpleConnection, TransactionManager};
 use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, RowLock};
 
 use crate::support::calls::{assert_error, interrupted_wait, nothing};
 use crate::support::schema::{accounts, Account};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use crate::support::wire::{Cut, Rule, Wire, Word};
 use crate::support::{laws, wait_until};
 
 /// A call whose session is killed as the last deed of its closure.
@@ -70,6 +72,29 @@ laws! {
     [mysql, mariadb] fn connection_killed_before_commit_is_lost(db) {
         assert_error!(killed_before_commit!(db), ConnectionLost, NotApplied, transient, no_contention);
         assert_eq!(db.balance(1), 1_000);
+    }
+
+    /// The settings of the session can't be put back then, so a pool must not lend it again.
+    [mysql, mariadb] fn connection_lost_behind_commit_is_ok_and_broken(db) {
+        let deposit = |rule: Rule| {
+            let wire = Wire::to(&db.server());
+            let mut conn = Conn::establish(&db.url_at(&wire.address.to_string())).unwrap();
+            // What Diesel has sent without waiting for an answer has arrived before this.
+            conn.batch_execute("SELECT 1").unwrap();
+            wire.lay_down(rule);
+            let result = with_row_lock(&mut conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+                account.balance += 100;
+                Ok::<_, LockError>(account.save_changes::<Account>(conn)?.balance)
+            });
+            let status = <Conn as Connection>::TransactionManager::transaction_manager_status_mut(&mut conn);
+            let is_broken = status.transaction_depth().is_err();
+            (result.unwrap(), is_broken, wire.messages())
+        };
+        let (balance, is_broken, messages) = deposit(Rule::None);
+        assert_eq!((balance, is_broken), (1_100, false));
+        let behind = messages.iter().rposition(|message| message.commits).unwrap() + 1;
+        let (balance, is_broken, _) = deposit(Rule::Number(behind, Cut::Before, Word::Fin));
+        assert_eq!((balance, is_broken, db.balance(1)), (1_200, true, 1_200));
     }
 
     /// The closure noticed and kept silent; the library still knows better than to send COMMIT.
