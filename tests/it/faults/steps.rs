@@ -1,6 +1,8 @@
 //! The connection is cut at every step of the protocol: before the client's message reaches the
 //! server, right behind it, before its answer; with FIN and with RST.
 
+use diesel::connection::SimpleConnection;
+
 use super::day::Day;
 use super::turn;
 use super::workload::{Bank, Desk, End, Manner, Order};
@@ -43,7 +45,8 @@ laws! {
             let wire = Wire::to(&db.server());
             bank.counters = vec![db.url_at(&wire.address.to_string())];
             let mut desk = Desk::new(&bank, &bank.counters[0], 0);
-            desk.connect().unwrap();
+            // What Diesel has sent without waiting for an answer has arrived before this.
+            desk.connect().unwrap().batch_execute("SELECT 1").unwrap();
             wire.lay_down(rule);
             let deed = desk.carry_out(order(op)).unwrap();
             deeds.push(deed.clone());
