@@ -3,7 +3,7 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use diesel::connection::{InstrumentationEvent, SimpleConnection};
+use diesel::connection::{InstrumentationEvent, SimpleConnection, TransactionManager};
 use diesel::prelude::*;
 use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, Retry, RetryCause, RowLock};
@@ -212,6 +212,23 @@ laws! {
         conn.set_instrumentation(|_: InstrumentationEvent<'_>| {});
         with_row_lock(conn, accounts::table.find(1), nothing).expect("the connection is usable");
         conn.transaction(|conn| conn.batch_execute(CHANGE_2)).expect("also for Diesel");
+    }
+
+    /// What cleans up behind the panic sends statements, too. That panic must not end the process.
+    [postgres, mysql, mariadb, sqlite] fn panics_behind_commit_and_in_the_clean_up_leave_a_broken_connection(db) {
+        let conn = &mut db.connect();
+        let mut panics = false;
+        conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::FinishQuery { query, .. } = event {
+                panics |= query.to_string().contains("COMMIT");
+                assert!(!panics, "no room for a log");
+            }
+        });
+        let result = catch_unwind(AssertUnwindSafe(|| call!(conn, [] as [&str; 0])));
+        assert!(result.is_err(), "{result:?}");
+        assert_eq!(db.balance(2), 22, "it was committed");
+        let status = <Conn as Connection>::TransactionManager::transaction_manager_status_mut(conn);
+        assert!(status.transaction_depth().is_err(), "a pool must not lend it again");
     }
 
     /// The change of a caller whose leader panics behind `COMMIT` may be durable.
