@@ -115,9 +115,9 @@ pub enum LockError {
     },
 
     /// The closure ignored a failed statement: it returned `Ok`, but the server has rolled
-    /// the transaction back or refuses to commit it. Also a call inside a transaction that the server
-    /// has ended already, and an `UPDATE` of this crate that MariaDB reports as successful although
-    /// it was cancelled.
+    /// the transaction back or refuses to commit it. Also a call inside a transaction that the
+    /// server has ended already, and an `UPDATE` of this crate that MariaDB reports as successful
+    /// although it was cancelled.
     #[error("a statement failed and its error was ignored; nothing was committed")]
     Aborted {
         /// What the server said when it was asked to commit, if it was asked.
@@ -147,8 +147,8 @@ pub enum LockError {
     },
 
     /// The call may not run inside the transaction that is open: it asked to be the outermost
-    /// one, the open transaction does not hold the write lock (on SQLite), or Diesel does not know of it
-    /// (XA on MySQL and MariaDB, a raw `BEGIN` on SQLite).
+    /// one, the open transaction does not hold the write lock (on SQLite), or Diesel does not know
+    /// of it (XA on MySQL and MariaDB, a raw `BEGIN` on SQLite).
     #[error("{reason}")]
     AlreadyInTransaction {
         /// Which of them.

@@ -4,14 +4,14 @@
 //! MariaDB everything, also several statements as one compound statement, MySQL neither a compound
 //! statement nor one about savepoints. The first statement finds out.
 
+use std::time::Instant;
+
 use diesel::connection::LoadConnection;
 use diesel::dsl::sql;
 use diesel::mysql::Mysql;
 use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use diesel::sql_types::{BigInt, Nullable};
 use diesel::RunQueryDsl;
-
-use std::time::Instant;
 
 use super::settings;
 use super::statement::{insist, is_interrupted, run, run_once, send};
@@ -212,8 +212,8 @@ impl TransactionBackend for Mysql {
     }
 }
 
-/// Begins the transaction, and switches the fence on. On MariaDB all that is one statement, whose
-/// one row of a `SELECT … INTO` says that it is MariaDB.
+/// Begins the transaction and switches the fence on. MariaDB runs all of it as one statement, and
+/// reports the one row of its `SELECT … INTO`; MySQL reports none.
 fn start<C>(conn: &mut C, settings: Settings) -> QueryResult<Server>
 where
     C: LoadConnection<Backend = Mysql>,
