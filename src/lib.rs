@@ -146,7 +146,7 @@ pub mod race;
 mod retold;
 mod retry;
 mod row_lock;
-mod select;
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub mod telemetry;
@@ -178,7 +178,7 @@ pub use self::row_lock::{
 /// The types behind the options of [`RowLock`], for naming one: `RowLock<ForUpdate, Timeout>`.
 pub mod options {
     pub use crate::hold::{HoldAtMost, Unlimited};
-    pub use crate::select::clause::{
+    pub use crate::sql::clause::{
         Block, EveryTable, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate, NoWait, Of,
         SkipLocked, Timeout,
     };
@@ -190,10 +190,10 @@ pub mod bounds {
     pub use crate::backend::LockBackend;
     pub use crate::hold::{Hold, LockHold};
     pub use crate::row_lock::{ByTrait, Decide};
-    pub use crate::select::by_key::SelectByKeys;
-    pub use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Strength};
-    pub use crate::select::key::{KeyValue, KeyedBy};
-    pub use crate::select::lockable::{Lockable, LockableQuery};
-    pub use crate::select::save::Savable;
+    pub use crate::sql::by_key::SelectByKeys;
+    pub use crate::sql::clause::{LockStrength, LockTables, LockWait, LockingSelect, Strength};
+    pub use crate::sql::key::{KeyValue, KeyedBy};
+    pub use crate::sql::lockable::{Lockable, LockableQuery};
+    pub use crate::sql::save::Savable;
     pub use crate::waits::backend::WaitsBackend;
 }

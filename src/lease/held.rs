@@ -14,7 +14,7 @@ use super::Lease;
 use crate::backend::{LockBackend, Settings};
 use crate::connection::{status, LockConnection};
 use crate::error::LockError;
-use crate::select::clause::{ForUpdate, Strength};
+use crate::sql::clause::{ForUpdate, Strength};
 use crate::telemetry::Call;
 use crate::transaction::{run, Request};
 

@@ -10,9 +10,9 @@ use crate::hold::{Hold, LockHold};
 use crate::locked::Locked;
 use crate::retry::Failure;
 use crate::row_lock::RowLock;
-use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
-use crate::select::key::{KeyValue, KeyedBy};
-use crate::select::lockable::Lockable;
+use crate::sql::clause::{LockStrength, LockTables, LockWait, LockingSelect};
+use crate::sql::key::{KeyValue, KeyedBy};
+use crate::sql::lockable::Lockable;
 
 /// A [`RowLock`] for a row of a version that the caller has seen, from [`RowLock::at_version`].
 #[derive(Debug, Clone, Copy)]

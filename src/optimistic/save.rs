@@ -13,7 +13,7 @@ use diesel::sql_types::HasSqlType;
 
 use super::{VersionOf, Versioned};
 use crate::backend::LockBackend;
-use crate::select::key::{walk_equals_key, KeyValue, KeyedBy};
+use crate::sql::key::{walk_equals_key, KeyValue, KeyedBy};
 
 /// A model that can be saved by its version: every one that is [`Versioned`], `Identifiable` and
 /// `AsChangeset`.

@@ -5,7 +5,7 @@ use diesel::query_builder::{AstPass, QueryBuilder, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 
 use crate::hold::{HoldAtMost, LockHold};
-use crate::select::clause::{
+use crate::sql::clause::{
     last_identifier, walk_locking_select, Block, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate,
     LockStrength, LockTables, LockWait, LockingSelect, NoWait, Of, SkipLocked, Timeout,
 };

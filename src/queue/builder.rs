@@ -15,7 +15,7 @@ use crate::connection::LockConnection;
 use crate::hold::Unlimited;
 use crate::retry::Retry;
 use crate::row_lock::RowLock;
-use crate::select::clause::{Block, EveryTable, ForUpdate};
+use crate::sql::clause::{Block, EveryTable, ForUpdate};
 
 /// How long a caller waits in line unless told otherwise: as long as r2d2 lets it wait for a
 /// connection.

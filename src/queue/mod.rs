@@ -35,9 +35,9 @@ use crate::error::LockError;
 use crate::hold::{LockHold, Unlimited};
 use crate::locked::Locked;
 use crate::row_lock::{QueryByKey, RowLock};
-use crate::select::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect};
-use crate::select::key::{KeyValue, KeyedBy};
-use crate::select::save::Savable;
+use crate::sql::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect};
+use crate::sql::key::{KeyValue, KeyedBy};
+use crate::sql::save::Savable;
 use crate::telemetry::Call;
 
 type Jobs<M> = Box<dyn Job<M>>;

@@ -12,7 +12,7 @@ use super::script::one_line;
 use super::stage::play;
 use super::{RaceError, Script, Watch};
 use crate::connection::LockConnection;
-use crate::select::ablation::without_locks;
+use crate::sql::ablation::without_locks;
 
 pub(super) struct Rival<'p, 'a, C> {
     name: &'p str,

@@ -19,10 +19,10 @@ use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::hold::{Hold, LockHold};
 use crate::locked::Locked;
-use crate::select::by_key::SelectByKeys;
-use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Wait};
-use crate::select::key::{KeyValue, KeyedBy};
-use crate::select::lockable::Lockable;
+use crate::sql::by_key::SelectByKeys;
+use crate::sql::clause::{LockStrength, LockTables, LockWait, LockingSelect, Wait};
+use crate::sql::key::{KeyValue, KeyedBy};
+use crate::sql::lockable::Lockable;
 use crate::telemetry::{table_in, Call};
 use crate::transaction::{run, Request};
 

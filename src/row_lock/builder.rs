@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::commit_token::CommitToken;
 use crate::hold::{HoldAtMost, Unlimited};
-use crate::select::clause::{
+use crate::sql::clause::{
     Block, EveryTable, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate, NoWait, Of, SkipLocked,
     Timeout,
 };

@@ -10,10 +10,10 @@ use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::hold::{Hold, LockHold};
 use crate::locked::Locked;
-use crate::select::by_key::SelectByKeys;
-use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect};
-use crate::select::key::{KeyValue, KeyedBy};
-use crate::select::lockable::Lockable;
+use crate::sql::by_key::SelectByKeys;
+use crate::sql::clause::{LockStrength, LockTables, LockWait, LockingSelect};
+use crate::sql::key::{KeyValue, KeyedBy};
+use crate::sql::lockable::Lockable;
 
 impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// Locks the row of `query`, hands it to `f` as it is now, and commits when `f` returns `Ok`.

@@ -10,10 +10,10 @@ use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::hold::{Hold, LockHold, Unlimited};
 use crate::locked::Locked;
-use crate::select::clause::{
+use crate::sql::clause::{
     ForUpdate, LockStrength, LockTables, LockWait, LockingSelect, SkipLocked,
 };
-use crate::select::lockable::Lockable;
+use crate::sql::lockable::Lockable;
 
 impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// Locks the rows of `query` and checks, on a second connection, that the server has locked each

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use crate::error::LockError;
-use crate::select::key::KeyedBy;
+use crate::sql::key::KeyedBy;
 
 /// How many keys are asked for again in one statement, which binds each of them twice.
 const AGAIN: usize = 1_000;

@@ -21,10 +21,10 @@ pub use self::retrying::{ByTrait, Decide, RetryingRowLock};
 use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::locked::Locked;
-use crate::select::by_key::SelectByKeys;
-use crate::select::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect};
-use crate::select::key::{KeyValue, KeyedBy};
-use crate::select::lockable::Lockable;
+use crate::sql::by_key::SelectByKeys;
+use crate::sql::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect};
+use crate::sql::key::{KeyValue, KeyedBy};
+use crate::sql::lockable::Lockable;
 
 /// Locks the row of `query`, hands it to `f` as it is now, and commits when `f` returns `Ok`.
 ///

@@ -13,10 +13,10 @@ use crate::error::LockError;
 use crate::hold::{Hold, LockHold};
 use crate::locked::Locked;
 use crate::retry::{Failure, Retry, RetryCause, Retryable};
-use crate::select::by_key::SelectByKeys;
-use crate::select::clause::{LockStrength, LockTables, LockWait, LockingSelect, Timeout, Wait};
-use crate::select::key::{KeyValue, KeyedBy};
-use crate::select::lockable::Lockable;
+use crate::sql::by_key::SelectByKeys;
+use crate::sql::clause::{LockStrength, LockTables, LockWait, LockingSelect, Timeout, Wait};
+use crate::sql::key::{KeyValue, KeyedBy};
+use crate::sql::lockable::Lockable;
 use crate::telemetry::Call;
 
 /// A [`RowLock`] with a [`Retry`] policy, from [`RowLock::retry`].

@@ -16,7 +16,7 @@ use super::classify;
 use crate::backend::{is_already_open, Cause, LockBackend, Messages, Settings, Waiting, GUARD};
 use crate::error::LockError;
 use crate::played::aside;
-use crate::select::ablation::are_locks_taken_out;
+use crate::sql::ablation::are_locks_taken_out;
 use crate::transaction::backend::{EndError, TransactionBackend};
 
 impl LockBackend for Sqlite {

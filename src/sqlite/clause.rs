@@ -4,7 +4,7 @@ use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::result::QueryResult;
 use diesel::sqlite::Sqlite;
 
-use crate::select::clause::{
+use crate::sql::clause::{
     walk_locking_select, Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect,
     NoWait, Timeout,
 };

@@ -1,4 +1,5 @@
-//! The SQL nodes: a `SELECT` with a locking clause, and a `SELECT` of rows by primary key.
+//! The SQL nodes: a `SELECT` with a locking clause, a `SELECT` of rows by primary key, and the
+//! `UPDATE` that saves one.
 
 pub(crate) mod ablation;
 pub(crate) mod by_key;
@@ -8,4 +9,4 @@ pub(crate) mod lockable;
 pub(crate) mod save;
 
 #[cfg(test)]
-mod sql_text;
+mod tests;
