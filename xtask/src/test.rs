@@ -127,6 +127,7 @@ fn run_steps(servers: &Servers, arguments: &[String], steps: &mut Vec<Step>) -> 
     };
     test("what needs no server", &REST)?;
     test("doc tests", &["--all-features", "--doc"])?;
+    test("law", &["--package", "law"])?;
     test("servers", &["--package", "servers"])?;
     test("xtask", &["--package", "xtask"])?;
     // As the README has it: no flags, no server.
