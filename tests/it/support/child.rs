@@ -1,7 +1,7 @@
 //! A process of its own that plays a part in a test, so that it can be frozen or killed.
 //!
-//! The part is a test of this same binary, made by the attribute `part`. It returns at once unless it
-//! runs in a child. Both sides speak in lines.
+//! The part is a test of this same binary, made by the attribute `part`. It returns at once unless
+//! it runs in a child. Both sides speak in lines.
 
 use std::env;
 use std::io::{stdin, stdout, BufRead, BufReader, Write};

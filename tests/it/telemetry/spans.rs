@@ -189,7 +189,7 @@ fn twin_hold_is_told_as_hold_and_not_as_wait(db: &Db) {
             let_pass(A_WHILE);
             Ok::<_, LockError>(())
         })
-        .unwrap()
+        .unwrap();
     });
     let call = begun.elapsed();
     let (wait, hold) = (
@@ -381,7 +381,7 @@ fn batch_of_a_queue_is_one_call_of_whoever_leads_it(db: &Db) {
                                 account.balance += 1;
                                 Ok::<_, LockError>(())
                             })
-                            .unwrap()
+                            .unwrap();
                     })
                     .1
                 });

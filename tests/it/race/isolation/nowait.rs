@@ -1,5 +1,5 @@
 //! nowait, nowait-2, nowait-4 and nowait-5: who does not wait is told at once that the row is held.
-//! (nowait-3 is `waits::no_wait_is_busy_behind_a_waiter`.)
+//! (nowait-3 is `wait_options::no_wait_is_busy_behind_a_waiter`.)
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;

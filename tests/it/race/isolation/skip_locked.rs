@@ -1,5 +1,5 @@
 //! skip-locked, skip-locked-2 and skip-locked-4: workers who pass what is held. (skip-locked-3 is
-//! `waits::row_with_a_waiter_is_skipped`.)
+//! `wait_options::row_with_a_waiter_is_skipped`.)
 
 use diesel::prelude::*;
 use diesel_row_lock::race::{Schedule, Steps};

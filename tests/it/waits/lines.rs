@@ -267,12 +267,12 @@ fn answers_are_not_shared_between_roles(db: &Db) {
     hold(holder, 1);
     thread::scope(|scope| {
         let (waiter, call) = spawn_waiter!(db, scope, 1);
-        crate::blockers::wait_of(owner, waiter);
+        crate::waits::wait_of(owner, waiter);
         let stranger = scope.spawn(move || {
             let stranger = &mut db.connect_as_stranger();
             start.wait();
             for _ in 0..100 {
-                let query = crate::blockers::wait_of(stranger, waiter)
+                let query = crate::waits::wait_of(stranger, waiter)
                     .waiter
                     .query
                     .unwrap();
@@ -281,7 +281,7 @@ fn answers_are_not_shared_between_roles(db: &Db) {
         });
         start.wait();
         for _ in 0..100 {
-            assert!(crate::blockers::wait_of(owner, waiter)
+            assert!(crate::waits::wait_of(owner, waiter)
                 .waiter
                 .query
                 .unwrap()

@@ -206,7 +206,7 @@ fn prepared_transaction_is_nobodys_while_its_session_does_other_work(db: &Db) {
         let (conn, watcher) = (&mut db.connect(), &mut db.connect());
         let name = db.name();
         conn.batch_execute(&format!("XA START '{name}'")).unwrap();
-        crate::blockers::take(conn, 1);
+        crate::waits::take(conn, 1);
         let (waiter, call) = spawn_waiter!(db, scope, 1);
         assert_eq!(
             wait_of(watcher, waiter).blocker.id,

@@ -200,7 +200,7 @@ fn naming_takes_no_round_trips_of_the_first_connection(db: &Db) {
             drop(
                 lock.naming_blocker(second, session)
                     .with(conn, row, nothing),
-            )
+            );
         });
         assert_eq!(with, without, "held: {held}");
     }

@@ -1,5 +1,5 @@
-//! How a call waits: not at all, past what is held, for a time, for ever. That somebody waits is
-//! the server's word; measured times are bounds of sanity only.
+//! The options `no_wait`, `skip_locked` and `timeout`, and a call without them. The server says that
+//! a session waits; measured times are bounds of sanity only.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -369,7 +369,7 @@ macro_rules! lock {
         })
     };
 }
-pub(crate) use lock;
+use lock;
 
 /// The ids of the accounts of `$query` that nobody holds; runs `$then` while they are locked.
 macro_rules! claim {
