@@ -1,5 +1,5 @@
-//! The options `no_wait`, `skip_locked` and `timeout`, and a call without them. The server says that
-//! a session waits; measured times are bounds of sanity only.
+//! The options `no_wait`, `skip_locked` and `timeout`, and a call without them. The server says
+//! that a session waits; measured times are bounds of sanity only.
 
 use std::thread;
 use std::time::{Duration, Instant};
