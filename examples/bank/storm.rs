@@ -1,5 +1,6 @@
 //! [`Storm`]: many threads that book on one account at once.
 
+use std::io::{stderr, IsTerminal, Write};
 use std::num::NonZeroU16;
 use std::panic::resume_unwind;
 use std::process::ExitCode;
@@ -7,7 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rand::Rng;
 
 use crate::backend;
@@ -16,8 +16,11 @@ use crate::cli::Strategy;
 use crate::error::BankError;
 use crate::report::{Report, Tally};
 
-/// How often the progress bars move.
+/// How often the line of progress changes.
 const TICK: Duration = Duration::from_millis(50);
+
+/// Up to the end of the line.
+const CLEAR_LINE: &str = "\x1b[K";
 
 /// What a thread waits between two bookings. Those who wait for SQLite's write lock only look from
 /// time to time; without a pause, whoever has just released it would take it again before them.
@@ -172,17 +175,18 @@ impl<'a> Storm<'a> {
     }
 }
 
-/// A bar for each kind of threads on a terminal, one line on anything else.
+/// A line that counts on a terminal, and one line at the beginning on anything else.
 struct Progress {
-    bars: MultiProgress,
-    deposits: (ProgressBar, AtomicU64),
-    withdrawals: (ProgressBar, AtomicU64),
+    on_terminal: bool,
+    time: Duration,
+    deposits: AtomicU64,
+    withdrawals: AtomicU64,
 }
 
 impl Progress {
     fn new(storm: &Storm<'_>) -> Self {
-        let bars = MultiProgress::new();
-        if bars.is_hidden() {
+        let on_terminal = stderr().is_terminal();
+        if !on_terminal {
             eprintln!(
                 "{} threads book on account {} for {:.1} s",
                 storm.threads,
@@ -190,40 +194,38 @@ impl Progress {
                 storm.time.as_secs_f64()
             );
         }
-        let length = u64::try_from(storm.time.as_millis()).unwrap_or(u64::MAX);
-        let style = ProgressStyle::with_template("  {prefix:<11} {bar:32} {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = |prefix| {
-            let bar = ProgressBar::new(length).with_style(style.clone());
-            (bars.add(bar.with_prefix(prefix)), AtomicU64::new(0))
-        };
         Self {
-            deposits: bar("deposits"),
-            withdrawals: bar("withdrawals"),
-            bars,
+            on_terminal,
+            time: storm.time,
+            deposits: AtomicU64::new(0),
+            withdrawals: AtomicU64::new(0),
         }
     }
 
     fn counter(&self, kind: Kind) -> &AtomicU64 {
         match kind {
-            Kind::Depositor => &self.deposits.1,
-            Kind::Withdrawer => &self.withdrawals.1,
+            Kind::Depositor => &self.deposits,
+            Kind::Withdrawer => &self.withdrawals,
         }
     }
 
     fn show(&self, elapsed: Duration) {
-        let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        for (bar, done) in [&self.deposits, &self.withdrawals] {
-            bar.set_message(done.load(Ordering::Relaxed).to_string());
-            bar.set_position(elapsed);
-        }
+        self.write(&format!(
+            "  {} deposits, {} withdrawals, {:.1} s left",
+            self.deposits.load(Ordering::Relaxed),
+            self.withdrawals.load(Ordering::Relaxed),
+            self.time.saturating_sub(elapsed).as_secs_f64()
+        ));
     }
 
     fn clear(&self) {
-        for (bar, _) in [&self.deposits, &self.withdrawals] {
-            bar.finish_and_clear();
+        self.write("");
+    }
+
+    /// Replaces the line. A terminal that does not take it is no reason to fail.
+    fn write(&self, line: &str) {
+        if self.on_terminal {
+            let _ = write!(stderr(), "\r{CLEAR_LINE}{line}");
         }
-        // Nothing is left to draw; a terminal that does not take this away is no reason to fail.
-        let _ = self.bars.clear();
     }
 }

@@ -4,11 +4,10 @@ use std::borrow::Cow;
 
 use diesel::connection::{CacheSize, LoadConnection};
 use diesel::mysql::Mysql;
-use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind};
 
+use super::cache;
 use super::settings::seconds;
-use super::{cache, classify, messages};
-use crate::backend::{Cause, LockBackend, Messages, Translations, Waiting};
+use crate::backend::{LockBackend, Waiting};
 
 impl LockBackend for Mysql {
     const SYSTEM: &'static str = "mysql";
@@ -43,31 +42,5 @@ impl LockBackend for Mysql {
             conn.set_prepared_statement_cache_size(CacheSize::Disabled);
             conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
         }
-    }
-
-    /// An XA transaction, whose errors bear their symbol in every language.
-    const ALREADY_OPEN: Option<&'static str> = Some("XAER_");
-
-    /// A syntax error quotes what it could not read, and an unknown variable is named, in every
-    /// language.
-    fn lacks(message: &str) -> Option<&'static str> {
-        if message.contains("'OF `") {
-            Some(
-                "this server has no `FOR UPDATE OF table`; without `.of(…)` the rows of every \
-                 table of the query are locked",
-            )
-        } else {
-            None
-        }
-    }
-
-    const ENGLISH: Messages = messages::ENGLISH;
-    const TRANSLATIONS: Translations = messages::TRANSLATIONS;
-
-    fn classify_untranslated(
-        kind: &DatabaseErrorKind,
-        _: &dyn DatabaseErrorInformation,
-    ) -> Option<Cause> {
-        classify::untranslated(kind)
     }
 }

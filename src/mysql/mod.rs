@@ -1,4 +1,4 @@
-//! MySQL and MariaDB's words.
+//! MySQL and MariaDB implementation of the backend traits.
 
 mod begin;
 mod cache;

@@ -8,16 +8,11 @@ use std::time::{Duration, Instant};
 use diesel::connection::LoadConnection;
 use diesel::dsl::sql;
 use diesel::pg::Pg;
-use diesel::result::{
-    DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError, QueryResult,
-};
+use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use diesel::sql_types::BigInt;
 use diesel::RunQueryDsl;
 
-use super::{classify, messages};
-use crate::backend::{
-    cause_in, names, Cause, LockBackend, Messages, Settings, Translations, Waiting, GUARD,
-};
+use crate::backend::{cause_in, names, Cause, LockBackend, Settings, Waiting, GUARD};
 use crate::connection::status;
 use crate::transaction::backend::{EndError, TransactionBackend};
 
@@ -41,16 +36,6 @@ impl LockBackend for Pg {
             Waiting::Skip => " SKIP LOCKED",
         }
         .into()
-    }
-
-    const ENGLISH: Messages = messages::ENGLISH;
-    const TRANSLATIONS: Translations = messages::TRANSLATIONS;
-
-    fn classify_untranslated(
-        kind: &DatabaseErrorKind,
-        info: &dyn DatabaseErrorInformation,
-    ) -> Option<Cause> {
-        classify::untranslated(kind, info)
     }
 }
 

@@ -3,24 +3,31 @@
 //! Diesel keeps the message and throws the SQLSTATE away, but for a few kinds of its own
 //! (`diesel::pg::connection::result`). What the messages mean stands in `messages.rs`.
 
+use diesel::pg::Pg;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind};
 
-use crate::backend::Cause;
+use super::messages;
+use crate::backend::{Cause, ErrorBackend, Messages, Translations};
 
-/// 40001 has a kind of its own. A deadlock (40P01) is known by the form of its details, which is
-/// the same in every language.
-pub(super) fn untranslated(
-    kind: &DatabaseErrorKind,
-    info: &dyn DatabaseErrorInformation,
-) -> Option<Cause> {
-    match kind {
-        DatabaseErrorKind::SerializationFailure => Some(Cause::SerializationFailure),
-        // The hint ("See server log for query details.") keeps out errors that quote a row in
-        // their details: those have none.
-        DatabaseErrorKind::Unknown if info.hint().is_some() && is_cycle(info.details()?) => {
-            Some(Cause::Deadlock)
+impl ErrorBackend for Pg {
+    const ENGLISH: Messages = messages::ENGLISH;
+    const TRANSLATIONS: Translations = messages::TRANSLATIONS;
+
+    /// 40001 has a kind of its own. A deadlock (40P01) is known by the form of its details, which is
+    /// the same in every language.
+    fn classify_untranslated(
+        kind: &DatabaseErrorKind,
+        info: &dyn DatabaseErrorInformation,
+    ) -> Option<Cause> {
+        match kind {
+            DatabaseErrorKind::SerializationFailure => Some(Cause::SerializationFailure),
+            // The hint ("See server log for query details.") keeps out errors that quote a row in
+            // their details: those have none.
+            DatabaseErrorKind::Unknown if info.hint().is_some() && is_cycle(info.details()?) => {
+                Some(Cause::Deadlock)
+            }
+            _ => None,
         }
-        _ => None,
     }
 }
 

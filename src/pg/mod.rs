@@ -1,4 +1,4 @@
-//! PostgreSQL's words.
+//! PostgreSQL implementation of the backend traits.
 
 mod begin;
 mod classify;

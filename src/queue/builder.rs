@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 
-use super::line::Lines;
+use super::lines::Lines;
 use super::stats::Counter;
 use super::{RowQueue, Shared};
 use crate::backend::LockBackend;

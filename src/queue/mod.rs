@@ -5,6 +5,7 @@ mod builder;
 mod job;
 mod key;
 mod line;
+mod lines;
 mod stats;
 mod sync;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use self::builder::Bounds;
 pub use self::builder::Builder;
 use self::job::{Again, Change, Job, Once, Slot, Task};
 use self::key::RowKey;
-use self::line::{Lines, Turn, Waited};
+use self::lines::{Lines, Turn, Waited};
 use self::stats::Counter;
 pub use self::stats::QueueStats;
 use crate::backend::LockBackend;
@@ -130,7 +131,7 @@ where
         let ticket = self.shared.lines.enter(RowKey::new(id.clone()), job);
         let waited = match ticket {
             Ok(ticket) => ticket.wait(begin.checked_add(longest)),
-            Err(line::Full) => {
+            Err(lines::Full) => {
                 self.shared.counter.turned_away();
                 return Err(LockError::QueueFull {
                     length: self.shared.bounds.longest_line,

@@ -20,25 +20,3 @@ pub(super) fn wait_until<'g, T>(
     let (guard, _) = woken.unwrap_or_else(PoisonError::into_inner);
     (guard, Instant::now() >= deadline)
 }
-
-/// Mistakes that the tests make on purpose, to see that they would find them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mistake {
-    /// Who leaves does not call the next one.
-    NextIsNotCalled,
-    /// Who is served is not told.
-    ServedIsNotTold,
-    /// Who gave up stays in the line.
-    LeaverStays,
-    /// The last in the line comes first.
-    LastComesFirst,
-    /// A third one is let in.
-    TooManyTurns,
-    /// Jobs are taken past somebody who wants a turn.
-    JobsOvertake,
-}
-
-/// Never.
-pub(super) const fn makes(_: Mistake) -> bool {
-    false
-}

@@ -5,15 +5,12 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::{Connection, LoadConnection, SimpleConnection};
 use diesel::dsl::sql;
-use diesel::result::{
-    DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError, QueryResult,
-};
+use diesel::result::{Error as DieselError, QueryResult};
 use diesel::sql_types::{Integer, Text};
 use diesel::sqlite::Sqlite;
 use diesel::{RunQueryDsl, SqliteConnection};
 
-use super::classify;
-use crate::backend::{is_already_open, Cause, LockBackend, Messages, Settings, Waiting, GUARD};
+use crate::backend::{is_already_open, LockBackend, Settings, Waiting, GUARD};
 use crate::error::LockError;
 use crate::played::aside;
 use crate::sql::ablation::are_locks_taken_out;
@@ -47,18 +44,6 @@ impl LockBackend for Sqlite {
                          begin it with `immediate_transaction`, or by a locked call",
             })
         }
-    }
-
-    const ALREADY_OPEN: Option<&'static str> =
-        Some("cannot start a transaction within a transaction");
-
-    const ENGLISH: Messages = classify::ENGLISH;
-
-    fn classify_untranslated(
-        _: &DatabaseErrorKind,
-        _: &dyn DatabaseErrorInformation,
-    ) -> Option<Cause> {
-        None
     }
 }
 

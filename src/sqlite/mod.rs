@@ -1,4 +1,4 @@
-//! SQLite's words.
+//! SQLite implementation of the backend traits.
 
 mod begin;
 mod classify;

@@ -139,6 +139,25 @@ where
     C::Backend::terminate(conn, session.get()).map_err(|error| denied::<C>(error))
 }
 
+impl SessionId {
+    /// The id of this connection's own session. It stays the same while the connection lives, except
+    /// behind a transaction pooler.
+    ///
+    /// Executes `SELECT pg_backend_pid()`, or `SELECT connection_id()`.
+    ///
+    /// # Errors
+    ///
+    /// - [`ConnectionLost`](LockError::ConnectionLost), [`Database`](LockError::Database): what
+    ///   Diesel says.
+    pub fn of<C>(conn: &mut C) -> Result<Self, LockError>
+    where
+        C: LockConnection<Backend: WaitsBackend>,
+    {
+        let id = C::Backend::session(conn).map_err(|error| meaning::<C>(error))?;
+        Ok(Self::new(id))
+    }
+}
+
 fn meaning<C>(error: DieselError) -> LockError
 where
     C: LockConnection,

@@ -1,11 +1,9 @@
-//! [`Session`]: a connection, as the server sees it.
+//! [`Session`]: what a server says of one of its connections. Plain data, which [`LockError`] holds
+//! too; the questions to a server stand in the module above.
+//!
+//! [`LockError`]: crate::LockError
 
 use std::fmt;
-
-use super::backend::WaitsBackend;
-use super::meaning;
-use crate::connection::LockConnection;
-use crate::error::LockError;
 
 /// By what a server knows a session: the process id on PostgreSQL, the connection id (or thread id)
 /// on MySQL and MariaDB.
@@ -21,23 +19,6 @@ impl SessionId {
     /// The number. Sends no SQL.
     pub const fn get(self) -> i64 {
         self.0
-    }
-
-    /// The id of this connection's own session. It stays the same as long as the connection lives, but
-    /// for one that goes through a transaction pooler.
-    ///
-    /// Executes `SELECT pg_backend_pid()`, or `SELECT connection_id()`.
-    ///
-    /// # Errors
-    ///
-    /// - [`ConnectionLost`](LockError::ConnectionLost), [`Database`](LockError::Database): what
-    ///   Diesel says.
-    pub fn of<C>(conn: &mut C) -> Result<Self, LockError>
-    where
-        C: LockConnection<Backend: WaitsBackend>,
-    {
-        let id = C::Backend::session(conn).map_err(|error| meaning::<C>(error))?;
-        Ok(Self(id))
     }
 }
 

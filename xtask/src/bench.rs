@@ -11,15 +11,16 @@ use crate::servers::Servers;
 use crate::step::{self, cargo, Step};
 use crate::{peers, readme};
 
-/// The bench's own folder, below that of the package.
+/// The benchmark's own folder, below the workspace's root.
 const OUT: &str = "target/contention";
 
 /// Of one part.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
-const BUILD: [&str; 5] = [
-    "bench",
-    "--bench",
+/// Behind `cargo build` or `cargo run`.
+const PROGRAM: [&str; 5] = [
+    "--release",
+    "--package",
     "contention",
     "--features",
     "postgres,mysql",
@@ -81,7 +82,7 @@ struct Part {
 
 /// Says whether nothing was lost; `arguments` replace what would be measured.
 pub(crate) fn run(quick: bool, with_peers: bool, arguments: &[String]) -> Result<bool> {
-    let build = step::run("build", cargo(BUILD).arg("--no-run"))?;
+    let build = step::run("build", cargo(["build"]).args(PROGRAM))?;
     if !build.succeeded {
         return Ok(false);
     }
@@ -106,8 +107,8 @@ pub(crate) fn run(quick: bool, with_peers: bool, arguments: &[String]) -> Result
         clean &= step::run_within(LIMIT, &part.name, &mut part.command())?.succeeded;
         results.push(PathBuf::from(part.folder()).join("results.json"));
     }
-    let mut merge = cargo(BUILD);
-    merge.args(["--", "--out", OUT, "--merge"]).args(results);
+    let mut merge = contention();
+    merge.args(["--out", OUT, "--merge"]).args(results);
     clean &= step::run("report", &mut merge)?.succeeded;
     Ok(clean)
 }
@@ -145,11 +146,18 @@ impl Part {
     }
 
     fn command(&self) -> Command {
-        let mut command = cargo(BUILD);
-        command.args(["--", "--database-url", &self.url, "--out", &self.folder()]);
+        let mut command = contention();
+        command.args(["--database-url", &self.url, "--out", &self.folder()]);
         command.args(&self.arguments);
         command
     }
+}
+
+/// The benchmark; arguments of its own may follow.
+fn contention() -> Command {
+    let mut command = cargo(["run"]);
+    command.args(PROGRAM).arg("--");
+    command
 }
 
 /// In seconds, by the benchmark's own word.
@@ -165,8 +173,7 @@ fn estimate(command: &mut Command) -> Result<u64> {
 
 /// What the caller wants, on all databases in one process.
 fn own(servers: &Servers, arguments: &[String]) -> Result<Step> {
-    let mut command = cargo(BUILD);
-    command.arg("--");
+    let mut command = contention();
     everywhere(servers, &mut command);
     step::run_within(LIMIT, "contention", command.args(arguments))
 }
@@ -209,7 +216,7 @@ pub(crate) fn smoke_of_the_journal(servers: &Servers) -> Result<Step> {
 }
 
 fn smoke_run(servers: &Servers, name: &str, measured: &str) -> Result<Step> {
-    let mut command = cargo(["bench", "--all-features", "--bench", "contention", "--"]);
+    let mut command = contention();
     everywhere(servers, &mut command);
     command.args(measured.split(' '));
     command.args(["--seconds=1", "--repeats=1"]);

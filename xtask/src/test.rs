@@ -17,15 +17,7 @@ use crate::step::{self, cargo, Step};
 
 /// Everything but the laws, which have steps of their own, and the doc tests, which Cargo can't run
 /// together with it.
-const REST: [&str; 7] = [
-    "--all-features",
-    "--lib",
-    "--examples",
-    "--test",
-    "ui",
-    "--test",
-    "contention-arithmetic",
-];
+const REST: [&str; 5] = ["--all-features", "--lib", "--examples", "--test", "ui"];
 
 /// The features that the laws are built with, one set after the other. SQLite's are always there; a
 /// user has one more backend as a rule, and those who have several, or more features, have what only
@@ -128,6 +120,7 @@ fn run_steps(servers: &Servers, arguments: &[String], steps: &mut Vec<Step>) -> 
     test("what needs no server", &REST)?;
     test("doc tests", &["--all-features", "--doc"])?;
     test("law", &["--package", "law"])?;
+    test("contention", &["--package", "contention"])?;
     test("servers", &["--package", "servers"])?;
     test("xtask", &["--package", "xtask"])?;
     // As the README has it: no flags, no server.

@@ -42,7 +42,7 @@ fn error(kind: DatabaseErrorKind, text: &str) -> DieselError {
 
 /// Every text is found where nothing is known of the backend; with the translations taken out
 /// none is, so it is they that find it.
-fn each_text_has_its_cause<B: LockBackend>(
+fn each_text_has_its_cause<B: ErrorBackend>(
     catalogue: &'static str,
     kind_of: fn(Cause) -> DatabaseErrorKind,
 ) {
@@ -81,7 +81,7 @@ fn each_text_has_its_cause<B: LockBackend>(
 }
 
 /// No row without a text that needs it.
-fn each_row_is_needed<B: LockBackend>(catalogue: &'static str) {
+fn each_row_is_needed<B: ErrorBackend>(catalogue: &'static str) {
     for &(language, rows) in B::TRANSLATIONS {
         for (pattern, cause) in rows {
             let needs = |line: Line| {
@@ -98,7 +98,7 @@ fn each_row_is_needed<B: LockBackend>(catalogue: &'static str) {
 mod postgres {
     use super::*;
 
-    const CATALOGUE: &str = include_str!("../pg/catalogue.tsv");
+    const CATALOGUE: &str = include_str!("../../pg/catalogue.tsv");
 
     #[test]
     fn each_text_of_the_catalogues_has_its_cause() {
@@ -119,7 +119,7 @@ mod postgres {
 mod mysql {
     use super::*;
 
-    const CATALOGUE: &str = include_str!("../mysql/catalogue.tsv");
+    const CATALOGUE: &str = include_str!("../../mysql/catalogue.tsv");
 
     #[test]
     fn each_text_of_the_catalogues_has_its_cause() {

@@ -1,7 +1,7 @@
 //! What locking costs when many want the same row: every way of making the same deposit or transfer,
 //! beside each other, on one's own database.
 //!
-//! `cargo bench --bench contention` runs on an embedded SQLite, `cargo xtask bench` on PostgreSQL and
+//! `cargo run --release -p contention` runs on an embedded SQLite, `cargo xtask bench` on PostgreSQL and
 //! MariaDB as well; `benches/README.md` says how to read what comes out.
 
 #![allow(clippy::print_stdout, reason = "it is a program")]
@@ -23,6 +23,8 @@ mod report;
 mod storm;
 mod strategy;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 use std::fs;

@@ -1,7 +1,8 @@
-//! The lines under thousands of random schedules: `line.rs` once more, on primitives that switch to
-//! another thread wherever that is possible, and that let any wait with a deadline be too late.
+//! The lines under thousands of random schedules: `lines.rs` and `line.rs` once more, on primitives
+//! that switch to another thread wherever that is possible, and that let any wait with a deadline be
+//! too late.
 //!
-//! Each law is also held against a mistake made on purpose; it must find it.
+//! Each law must also find a mistake that is made on purpose, between the two: see [`line`].
 
 use std::collections::HashSet;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -12,22 +13,20 @@ use shuttle::rand::{thread_rng, Rng};
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
 
-use self::line::{Lines, Waited};
-use self::sync::Mistake;
+use self::line::Mistake;
+use self::lines::{Lines, Waited};
 
-#[path = "line.rs"]
-#[allow(clippy::duplicate_mod, reason = "on other primitives")]
 mod line;
+#[path = "../lines.rs"]
+#[allow(clippy::duplicate_mod, reason = "on other primitives")]
+mod lines;
 
 mod sync {
-    use std::cell::Cell;
     use std::time::Instant;
 
     use shuttle::rand::{thread_rng, Rng};
     pub(super) use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
     pub(super) use std::sync::PoisonError;
-
-    pub(super) use super::super::sync::Mistake;
 
     /// Any wait with a deadline may be too late.
     pub(super) fn wait_until<'g, T>(
@@ -40,15 +39,6 @@ mod sync {
         }
         let woken = condvar.wait(guard);
         (woken.unwrap_or_else(PoisonError::into_inner), false)
-    }
-
-    thread_local! {
-        // The threads of a schedule are one thread of the machine.
-        pub(super) static MADE: Cell<Option<Mistake>> = const { Cell::new(None) };
-    }
-
-    pub(super) fn makes(mistake: Mistake) -> bool {
-        MADE.get() == Some(mistake)
     }
 }
 
@@ -103,7 +93,7 @@ impl World {
                 let taken = turn.acquired(with_job.then_some(2));
                 let dies = self.leaders_die && thread_rng().gen_bool(0.5);
                 let mut history = self.history.lock().unwrap();
-                let others = taken.iter().filter_map(|taken| taken.job);
+                let others = taken.iter().filter_map(|taken| taken.job().copied());
                 let batch: Vec<usize> = [number].into_iter().chain(others).collect();
                 if dies {
                     history.abandoned.extend(batch);
@@ -120,7 +110,7 @@ impl World {
             Waited::Served => {
                 let history = self.history.lock().unwrap();
                 let known = history.done.contains(&number) || history.abandoned.contains(&number);
-                assert!(with_job && known, "served, but by nobody");
+                assert!(with_job && known, "served, but no turn did it");
             }
             Waited::GaveUp => {
                 self.history.lock().unwrap().gave_up.insert(number);
@@ -168,12 +158,17 @@ fn check(scenario: Scenario) {
     shuttle::check_pct(move || play(scenario), SCHEDULES, 3);
 }
 
-/// Whether the law finds the mistake. What shuttle prints is the schedule that did.
-fn finds(mistake: Mistake, scenario: Scenario) -> bool {
-    sync::MADE.set(Some(mistake));
-    let found = catch_unwind(AssertUnwindSafe(|| check(scenario))).is_err();
-    sync::MADE.set(None);
-    found
+/// The law finds the mistake, and says one of these of it. What shuttle prints is the schedule that did.
+fn assert_finds(mistake: Mistake, scenario: Scenario, findings: &[&str]) {
+    let found = mistake.during(|| catch_unwind(AssertUnwindSafe(|| check(scenario))));
+    let panic = found.expect_err("no schedule shows the mistake");
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    let message = message.unwrap_or("a panic without a message");
+    let is_finding = findings.iter().any(|finding| message.contains(finding));
+    assert!(is_finding, "{mistake:?}: {message}");
 }
 
 const CALM: Scenario = Scenario {
@@ -220,25 +215,26 @@ fn all_of_it_at_once() {
 
 #[test]
 fn planted_lost_wake_ups_are_found() {
-    assert!(finds(Mistake::NextIsNotCalled, CALM));
-    assert!(finds(Mistake::ServedIsNotTold, CALM));
-    assert!(finds(Mistake::ServedIsNotTold, DYING));
+    assert_finds(Mistake::NextIsNotCalled, CALM, &["deadlock"]);
+    assert_finds(Mistake::ServedIsNotTold, CALM, &["deadlock"]);
+    assert_finds(Mistake::ServedIsNotTold, DYING, &["deadlock"]);
 }
 
 #[test]
 fn planted_disorder_is_found() {
-    assert!(finds(Mistake::LastComesFirst, CALM));
-    assert!(finds(Mistake::JobsOvertake, CALM));
+    assert_finds(Mistake::LastComesFirst, CALM, &["out of order"]);
+    assert_finds(Mistake::JobsOvertake, CALM, &["out of order"]);
 }
 
 #[test]
 fn planted_third_turn_is_found() {
-    assert!(finds(Mistake::TooManyTurns, WITHOUT_JOBS));
+    assert_finds(Mistake::TooManyTurns, WITHOUT_JOBS, &["too many turns"]);
 }
 
 #[test]
 fn planted_leaver_in_the_line_is_found() {
-    assert!(finds(Mistake::LeaverStays, HASTY));
+    let findings = ["some ended twice, or never", "a line is left", "deadlock"];
+    assert_finds(Mistake::LeaverStays, HASTY, &findings);
 }
 
 #[test]
@@ -270,7 +266,7 @@ fn jobs_that_are_put_back_keep_their_places() {
                 unreachable!("it is the first")
             };
             let taken = turn.acquired(Some(10));
-            let jobs: Vec<_> = taken.iter().map(|taken| taken.job).collect();
+            let jobs: Vec<_> = taken.iter().map(|taken| taken.job().copied()).collect();
             assert_eq!(jobs, [Some(1), Some(2), Some(3)]);
             turn.put_back(taken);
             drop(turn);

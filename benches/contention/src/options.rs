@@ -12,7 +12,7 @@ use crate::workload::Workload;
 
 /// Measures what locking a row costs when many want it
 #[derive(Parser)]
-#[command(name = "contention", bin_name = "cargo bench --bench contention --")]
+#[command(name = "contention", bin_name = "cargo run --release -p contention --")]
 pub(crate) struct Options {
     /// Where to run: `sqlite`, a `postgres://` or a `mysql://` URL; may be given more than once. The
     /// tables are in a schema (or database) `row_lock_bench`, which is dropped before and after
@@ -97,10 +97,6 @@ pub(crate) struct Options {
     /// The folder for report.html, report.md, chart.svg, results.csv and results.json
     #[arg(long, default_value = "target/contention", value_name = "FOLDER")]
     pub(crate) out: PathBuf,
-
-    /// Cargo passes it to every benchmark
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 impl Options {

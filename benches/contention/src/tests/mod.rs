@@ -1,0 +1,5 @@
+//! The benchmark's own arithmetic.
+
+mod check;
+mod estimate;
+mod summary;
