@@ -23,8 +23,8 @@ use crate::error::LockError;
 /// failover to a synchronous standby, because it rests on a row and its unique key and not on a
 /// transaction id, which a server may use again after a crash.
 ///
-/// The tokens are in the table `row_lock_commits`, which [`create_table`](Self::create_table) makes
-/// (or the crate's migration of that name), and from which [`purge`](Self::purge) takes old ones.
+/// The tokens are in the table `row_lock_commits`. [`create_table`](Self::create_table) makes it, or
+/// the migration of that name (feature `migrations`), and [`purge`](Self::purge) deletes old tokens.
 ///
 /// # Example
 ///
@@ -128,10 +128,11 @@ impl CommitToken {
         }
     }
 
-    /// Creates the table of the tokens unless it is there.
+    /// Creates the table of the tokens unless it is there. The feature `migrations` offers the same as
+    /// a migration of Diesel; the two work together.
     ///
-    /// Executes `CREATE TABLE IF NOT EXISTS row_lock_commits (…)`, the text of the crate's
-    /// migration of that name.
+    /// Executes `CREATE TABLE IF NOT EXISTS row_lock_commits (…)`, the text of the migration of that
+    /// name.
     ///
     /// # Errors
     ///

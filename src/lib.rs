@@ -110,6 +110,9 @@
 //!
 //! - **`postgres`**, **`mysql`**, **`sqlite`**: the backend of that name, linked to the system's client
 //!   library, as Diesel's features of the same names.
+//! - **`migrations`**: the module
+//!   [`migrations`](https://docs.rs/diesel-row-lock/latest/diesel_row_lock/migrations/), the tables of
+//!   leases and commit tokens as migrations of Diesel.
 //! - **`race`**: the module [`race`](https://docs.rs/diesel-row-lock/latest/diesel_row_lock/race/), which
 //!   proves that code has a race, and that the lock cures it. For `dev-dependencies`.
 //! - **`tracing`**, **`metrics`**: a span for each locked call, counters and histograms; see [`telemetry`].
@@ -134,6 +137,8 @@ mod error;
 mod hold;
 pub mod lease;
 mod locked;
+#[cfg(feature = "migrations")]
+pub mod migrations;
 #[cfg(feature = "mysql")]
 mod mysql;
 pub mod optimistic;

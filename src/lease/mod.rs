@@ -71,9 +71,10 @@ impl Lease {
         &self.name
     }
 
-    /// Creates the tables of the leases unless they are there.
+    /// Creates the tables of the leases unless they are there. The feature `migrations` offers the
+    /// same as migrations of Diesel; the two work together.
     ///
-    /// Executes the text of the crate's migration `row_lock_leases`: `CREATE TABLE IF NOT EXISTS
+    /// Executes the text of the migration `row_lock_leases`: `CREATE TABLE IF NOT EXISTS
     /// row_lock_leases (…)`, and the tables `row_lock_lease_floor` and `row_lock_overrides`.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::test::{self, Which};
 use crate::{bench, page};
 
 /// Each feature alone, and each pair of databases: code must not need another one's imports.
-const FEATURES: [&str; 18] = [
+const FEATURES: [&str; 20] = [
     "",
     "postgres",
     "mysql",
@@ -19,6 +19,8 @@ const FEATURES: [&str; 18] = [
     "postgres,mysql",
     "postgres,sqlite",
     "mysql,sqlite",
+    "migrations",
+    "migrations,postgres",
     "race",
     "race,postgres",
     "race,mysql",

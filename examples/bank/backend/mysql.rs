@@ -8,12 +8,14 @@ use diesel::migration::Result as MigrationResult;
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Nullable};
 use diesel_migrations::{embed_migrations, EmbeddedMigrations, MigrationHarness};
+use diesel_row_lock::migrations;
 use diesel_row_lock::waits::{lock_waits, LockWait};
 
 use crate::error::BankError;
 use crate::model::{accounts, NewAccount};
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/mysql");
+/// The bank's own tables.
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("examples/bank/migrations/mysql");
 
 type Conn = MysqlConnection;
 
@@ -29,6 +31,7 @@ fn migrate(conn: &mut Conn) -> MigrationResult<()> {
         return Err("another process has been at it for a minute".into());
     }
     conn.run_pending_migrations(MIGRATIONS)?;
+    conn.run_pending_migrations(migrations::MYSQL)?;
     diesel::select(sql::<Nullable<Integer>>("RELEASE_LOCK('bank_migrations')"))
         .get_result::<Option<i32>>(conn)?;
     Ok(())

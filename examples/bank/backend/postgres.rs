@@ -7,12 +7,14 @@ use diesel::migration::Result as MigrationResult;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel_migrations::{embed_migrations, EmbeddedMigrations, MigrationHarness};
+use diesel_row_lock::migrations;
 use diesel_row_lock::waits::{lock_waits, LockWait};
 
 use crate::error::BankError;
 use crate::model::{accounts, NewAccount};
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+/// The bank's own tables.
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("examples/bank/migrations/postgres");
 
 type Conn = PgConnection;
 
@@ -26,6 +28,7 @@ fn migrate(conn: &mut Conn) -> MigrationResult<()> {
     conn.transaction(|conn| {
         sql_query("SELECT pg_advisory_xact_lock(7223372036854)").execute(conn)?;
         conn.run_pending_migrations(MIGRATIONS)?;
+        conn.run_pending_migrations(migrations::POSTGRES)?;
         Ok(())
     })
 }

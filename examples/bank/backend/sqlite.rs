@@ -13,13 +13,15 @@ use diesel::prelude::*;
 use diesel::sql_types::Integer;
 use diesel::ConnectionError;
 use diesel_migrations::{embed_migrations, EmbeddedMigrations, MigrationHarness};
+use diesel_row_lock::migrations;
 use diesel_row_lock::waits::LockWait;
 use diesel_row_lock::LockError;
 
 use crate::error::BankError;
 use crate::model::{accounts, NewAccount};
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+/// The bank's own tables.
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("examples/bank/migrations/sqlite");
 
 /// How long to wait for the write lock; SQLite's own default is not at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,6 +58,7 @@ fn configure(conn: &mut Conn) -> QueryResult<()> {
 fn migrate(conn: &mut Conn) -> MigrationResult<()> {
     conn.immediate_transaction(|conn| {
         conn.run_pending_migrations(MIGRATIONS)?;
+        conn.run_pending_migrations(migrations::SQLITE)?;
         Ok(())
     })
 }

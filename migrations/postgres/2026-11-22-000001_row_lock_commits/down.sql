@@ -1,1 +1,1 @@
-DROP TABLE row_lock_commits;
+DROP TABLE IF EXISTS row_lock_commits;

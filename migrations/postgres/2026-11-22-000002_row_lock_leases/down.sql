@@ -1,3 +1,3 @@
-DROP TABLE row_lock_overrides;
-DROP TABLE row_lock_leases;
-DROP TABLE row_lock_lease_floor;
+DROP TABLE IF EXISTS row_lock_overrides;
+DROP TABLE IF EXISTS row_lock_leases;
+DROP TABLE IF EXISTS row_lock_lease_floor;
