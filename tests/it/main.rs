@@ -33,6 +33,7 @@ mod lease;
 mod lock_top;
 mod lost;
 mod many;
+mod migrations;
 mod nesting;
 mod optimistic;
 mod outer;
