@@ -30,7 +30,6 @@ mod keys;
 mod languages;
 mod lease;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-mod lock_top;
 mod lost;
 mod many;
 mod migrations;
