@@ -148,15 +148,18 @@ mod played;
 pub mod queue;
 #[cfg(feature = "race")]
 pub mod race;
-mod retold;
 mod retry;
 mod row_lock;
+mod session;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub mod telemetry;
 mod transaction;
 pub mod waits;
+#[cfg(doc)]
+#[doc = include_str!("errors.md")]
+pub mod errors {}
 #[cfg(doc)]
 #[doc = include_str!("which_lock.md")]
 pub mod which_lock {}
@@ -166,7 +169,7 @@ pub use self::commit_token::{CommitToken, ParseCommitTokenError, Resolution};
 #[doc(inline)]
 pub use self::connection::LockConnection;
 #[doc(inline)]
-pub use self::error::{LockError, Outcome};
+pub use self::error::{LockError, Outcome, RetryCause};
 #[doc(inline)]
 pub use self::lease::{HeldLease, Lease};
 #[doc(inline)]
@@ -174,7 +177,7 @@ pub use self::locked::Locked;
 #[doc(inline)]
 pub use self::optimistic::{save_versioned, update_versioned, Versioned};
 #[doc(inline)]
-pub use self::retry::{FailedAttempt, Retry, RetryCause, Retryable};
+pub use self::retry::{FailedAttempt, Retry, Retryable};
 #[doc(inline)]
 pub use self::row_lock::{
     row_of, with_row_lock, with_row_locks, NamingRowLock, RetryingRowLock, RowLock,

@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::backend::LeaseBackend;
 use super::handle::Handle;
 use super::run::{changed, execute, has_lost, look, pause, transaction, ATTEMPTS};
-use super::sql::{Values, GUARD, RELEASE, RENEW};
 use super::times::Times;
 use super::Lease;
+use crate::backend::lease::sql::{Values, GUARD, RELEASE, RENEW};
+use crate::backend::lease::LeaseBackend;
 use crate::backend::{LockBackend, Settings};
 use crate::connection::{status, LockConnection};
 use crate::error::LockError;
@@ -191,7 +191,8 @@ impl HeldLease {
     /// - [`StaleToken`](LockError::StaleToken): the lease was released, has expired, or another session
     ///   holds it; `f` did not run;
     /// - [`InvalidLease`](LockError::InvalidLease): there can be no such lease;
-    /// - those of [`RowLock::with`](crate::RowLock::with), but for `NotFound`;
+    /// - those of [`RowLock::with`](crate::RowLock::with), but for `NotFound`, `HoldExpired` and
+    ///   `Unsupported`;
     /// - any error of `f` itself, as it is.
     ///
     /// # Panics

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use super::backend::LeaseBackend;
-use super::sql::{LeaseRow, Statement, Values};
+use crate::backend::lease::sql::{LeaseRow, Statement, Values};
+use crate::backend::lease::LeaseBackend;
 use crate::backend::{classify, Settings, Waiting};
 use crate::connection::{status, LockConnection};
 use crate::error::LockError;
@@ -91,7 +91,7 @@ where
     }
 }
 
-/// Runs a statement of [`AtOnce`](super::backend::AtOnce) and returns its row. Without a row it has
+/// Runs a statement of [`AtOnce`](crate::backend::lease::AtOnce) and returns its row. Without a row it has
 /// inserted one, or another session has purged it, and it runs again.
 pub(super) fn one_row<C>(
     conn: &mut C,

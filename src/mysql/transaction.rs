@@ -15,9 +15,9 @@ use diesel::RunQueryDsl;
 
 use super::settings;
 use super::statement::{insist, is_interrupted, run, run_once, send};
+use crate::backend::transaction::{EndError, TransactionBackend};
 use crate::backend::{cause_in, names, Cause, LockBackend, Settings, Waiting, GUARD};
 use crate::connection::mark_broken;
-use crate::transaction::backend::{EndError, TransactionBackend};
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy)]

@@ -12,9 +12,9 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use diesel::sql_types::BigInt;
 use diesel::RunQueryDsl;
 
+use crate::backend::transaction::{EndError, TransactionBackend};
 use crate::backend::{cause_in, names, Cause, LockBackend, Settings, Waiting, GUARD};
 use crate::connection::status;
-use crate::transaction::backend::{EndError, TransactionBackend};
 
 impl LockBackend for Pg {
     const SYSTEM: &'static str = "postgresql";

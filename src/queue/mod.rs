@@ -117,8 +117,10 @@ where
 
     fn connection(&self, call: &Call) -> Result<PooledConnection<ConnectionManager<C>>, LockError> {
         let conn = self.shared.pool.get();
-        conn.map_err(|source| LockError::Pool { source })
-            .inspect_err(|error| call.failed(error))
+        conn.map_err(|error| LockError::Pool {
+            source: Arc::new(error),
+        })
+        .inspect_err(|error| call.failed(error))
     }
 
     /// Stands in line for a row; `None` if somebody has done the job.
@@ -173,6 +175,8 @@ where
     ///
     /// Those of [`RowLock::with`], and
     ///
+    /// - [`WrongRow`](LockError::WrongRow), [`AmbiguousKey`](LockError::AmbiguousKey): as in
+    ///   [`with_row_locks`](crate::with_row_locks);
     /// - [`QueueTimeout`](LockError::QueueTimeout): the caller's turn did not come in time;
     /// - [`QueueFull`](LockError::QueueFull): the line was as long as it may be;
     /// - [`Pool`](LockError::Pool): its turn came, but no connection.

@@ -9,10 +9,10 @@ use diesel::query_source::Table;
 use super::RowLock;
 use crate::backend::Waiting;
 use crate::connection::LockConnection;
-use crate::error::LockError;
+use crate::error::{LockError, RetryCause};
 use crate::hold::{Hold, LockHold};
 use crate::locked::Locked;
-use crate::retry::{Failure, Retry, RetryCause, Retryable};
+use crate::retry::{Failure, Retry, Retryable};
 use crate::sql::by_key::SelectByKeys;
 use crate::sql::clause::{LockStrength, LockTables, LockWait, LockingSelect, Timeout, Wait};
 use crate::sql::key::{KeyValue, KeyedBy};
@@ -28,7 +28,7 @@ use crate::telemetry::Call;
 ///
 /// # Errors
 ///
-/// Those of the `RowLock`'s calls, and
+/// Those of [`RowLock::with`], and
 ///
 /// - [`RetriesExhausted`](LockError::RetriesExhausted): the policy gave up;
 /// - [`AlreadyInTransaction`](LockError::AlreadyInTransaction): a transaction is open.
@@ -53,17 +53,29 @@ pub struct ByTrait;
 pub trait Decide<E> {
     #[doc(hidden)]
     fn cause(&self, error: &E) -> Option<RetryCause>;
+
+    /// The source of [`LockError::RetriesExhausted`].
+    #[doc(hidden)]
+    fn last(&self, error: E) -> Option<LockError>;
 }
 
 impl<E: Retryable> Decide<E> for ByTrait {
     fn cause(&self, error: &E) -> Option<RetryCause> {
         error.retry_cause()
     }
+
+    fn last(&self, error: E) -> Option<LockError> {
+        error.into_lock_error()
+    }
 }
 
 impl<E, D: Fn(&E) -> Option<RetryCause>> Decide<E> for D {
     fn cause(&self, error: &E) -> Option<RetryCause> {
         self(error)
+    }
+
+    fn last(&self, _: E) -> Option<LockError> {
+        None
     }
 }
 
@@ -207,7 +219,7 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
     ///
     /// # Errors
     ///
-    /// See [`RetryingRowLock`].
+    /// See [`RetryingRowLock`]; and those of [`RowLock::with_many`].
     #[track_caller]
     pub fn with_many<C, M, I, K, Kind, R, E, F>(
         &self,
@@ -253,10 +265,14 @@ impl<S, W: Copy, T: Copy, H: Hold, D> RetryingRowLock<S, W, T, H, D> {
         E: From<LockError>,
         D: Decide<E>,
     {
-        self.policy.run(attempt, |error| {
-            let cause = self.decide.cause(error);
-            cause.inspect(|cause| call.failed_by(*cause))
-        })
+        self.policy.run(
+            attempt,
+            |error| {
+                let cause = self.decide.cause(error);
+                cause.inspect(|cause| call.failed_by(*cause))
+            },
+            |error| self.decide.last(error),
+        )
     }
 
     /// The same lock, waiting no longer than the policy's deadline leaves. A request that does not

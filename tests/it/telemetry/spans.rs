@@ -244,7 +244,7 @@ fn retries_that_are_exhausted_say_by_what(db: &Db) {
             .retry(Retry::new().attempts(3).sleeper(|_| {}))
             .with(conn, accounts::table.find(1), |_, _: Locked<Account>| {
                 Err::<(), _>(LockError::Deadlock {
-                    source: diesel::result::Error::RollbackTransaction,
+                    source: diesel::result::Error::RollbackTransaction.into(),
                 })
             })
             .unwrap_err()
