@@ -127,7 +127,7 @@ fn migrations_and_create_table_make_the_same_tables_and_keep_each_others_rows(db
     create_tables!(conn);
     let created = definitions(conn);
     assert!(created.len() >= 4, "{created:?}");
-    let mut held = Lease::named("a form").try_acquire(conn, "Ada").unwrap();
+    let held = Lease::named("a form").try_acquire(conn, "Ada").unwrap();
     let token = leave_token!(conn).unwrap();
     assert_eq!(run!(conn, Conn::SET), 2);
     held.renew(conn).unwrap();
@@ -139,7 +139,7 @@ fn migrations_and_create_table_make_the_same_tables_and_keep_each_others_rows(db
 
     assert_eq!(run!(conn, Conn::SET), 2);
     assert_eq!(definitions(conn), created);
-    let mut held = Lease::named("a form").try_acquire(conn, "Ada").unwrap();
+    let held = Lease::named("a form").try_acquire(conn, "Ada").unwrap();
     let token = leave_token!(conn).unwrap();
     create_tables!(conn);
     held.renew(conn).unwrap();
