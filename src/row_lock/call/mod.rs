@@ -24,8 +24,8 @@ use crate::waits::SessionId;
 ///
 /// A call returns those of [`RowLock::with`], and with a policy
 ///
-/// - [`RetriesExhausted`](LockError::RetriesExhausted): the policy gave up;
-/// - [`AlreadyInTransaction`](LockError::AlreadyInTransaction): a transaction is open.
+/// - [`RetriesExhausted`](crate::LockError::RetriesExhausted): the policy gave up;
+/// - [`AlreadyInTransaction`](crate::LockError::AlreadyInTransaction): a transaction is open.
 ///
 /// # Example
 ///
@@ -89,7 +89,7 @@ impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
         self.call().retry(policy)
     }
 
-    /// Let a [`LockError::Timeout`] say who was in the way: its `blocker`.
+    /// Let a [`LockError::Timeout`](crate::LockError::Timeout) say who was in the way: its `blocker`.
     ///
     /// After a timeout nobody waits any more, so it is asked meanwhile, on a `second` connection to the
     /// same server and from a thread that lives as long as the wait: first when half of the time is
@@ -123,7 +123,7 @@ impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
     /// let result = lock.with(conn, accounts::table.find(1), |_, account: Locked<Account>| {
     ///     Ok::<_, LockError>(account.balance)
     /// });
-    /// if let Err(LockError::Timeout { blocker: Some(blocker), .. }) = &result {
+    /// if let Err(crate::LockError::Timeout { blocker: Some(blocker), .. }) = &result {
     ///     println!("{blocker} has the row; its query: {:?}", blocker.query);
     /// }
     /// # Ok(())
@@ -171,7 +171,7 @@ impl<L, A> LockedCall<L, A> {
 
 impl<L, V> LockedCall<L, Again, V> {
     /// Let this closure say which errors of the closure may be retried, for errors that are not
-    /// [`Retryable`].
+    /// [`Retryable`](crate::Retryable).
     ///
     /// # Example
     ///
