@@ -16,15 +16,16 @@ use crate::error::LockError;
 
 /// A row that a transaction leaves behind if, and only if, it commits.
 ///
-/// A connection that is lost at `COMMIT` leaves the call in doubt
-/// ([`LockError::CommitUnknown`]): committed or not, and this side can't know. With a token in its
-/// transaction ([`RowLock::commit_token`](crate::RowLock::commit_token)) the caller can ask on a new
+/// A connection that is lost at `COMMIT` leaves the call in doubt ([`LockError::CommitUnknown`]):
+/// committed or not, and this side can't know. With a token in its transaction
+/// ([`RowLock::commit_token`](crate::RowLock::commit_token)) the caller can ask on a new
 /// connection: [`resolve`](Self::resolve). The answer is right after cut connections, crashes and
 /// failover to a synchronous standby, because it rests on a row and its unique key and not on a
 /// transaction id, which a server may use again after a crash.
 ///
-/// The tokens are in the table `row_lock_commits`. [`create_table`](Self::create_table) makes it, or
-/// the migration of that name (feature `migrations`), and [`purge`](Self::purge) deletes old tokens.
+/// The tokens are in the table `row_lock_commits`. [`create_table`](Self::create_table) makes it,
+/// or the migration of that name (feature `migrations`), and [`purge`](Self::purge) deletes old
+/// tokens.
 ///
 /// # Example
 ///
@@ -92,18 +93,18 @@ impl CommitToken {
     /// still hangs, the call waits for its end, as long as the session's lock timeout allows. It
     /// may be made again, and by anybody: the answer stays the same.
     ///
-    /// Executes `INSERT INTO row_lock_commits (token, refused) VALUES (…, TRUE)`, and where that row
-    /// is there already, `UPDATE row_lock_commits SET refused = TRUE WHERE token = … AND refused`,
-    /// which changes nothing and counts.
+    /// Executes `INSERT INTO row_lock_commits (token, refused) VALUES (…, TRUE)`, and where that
+    /// row is there already, `UPDATE row_lock_commits SET refused = TRUE WHERE token = … AND
+    /// refused`, which changes nothing and counts.
     ///
     /// # Errors
     ///
-    /// - [`AlreadyInTransaction`](LockError::AlreadyInTransaction): a rollback would take the answer
-    ///   back;
+    /// - [`AlreadyInTransaction`](LockError::AlreadyInTransaction): a rollback would take the
+    ///   answer back;
     /// - [`Timeout`](LockError::Timeout): it is still open; ask again later;
     /// - [`ConnectionLost`](LockError::ConnectionLost): ask again on another connection;
-    /// - those of [any statement](crate::errors#any-statement); [`Database`](LockError::Database) if the
-    ///   table is missing.
+    /// - those of [any statement](crate::errors#any-statement); [`Database`](LockError::Database)
+    ///   if the table is missing.
     pub fn resolve<C: LockConnection>(&self, conn: &mut C) -> Result<Resolution, LockError> {
         if status(conn).depth.is_some_and(|depth| depth > 0) {
             return Err(LockError::AlreadyInTransaction {
@@ -129,12 +130,12 @@ impl CommitToken {
         }
     }
 
-    /// Creates the table of the tokens unless it is there. The feature `migrations` offers the same as
-    /// a migration of Diesel; the two work together.
+    /// Creates the table of the tokens unless it is there. The feature `migrations` offers the same
+    /// as a migration of Diesel; the two work together.
     ///
-    /// Executes `CREATE TABLE IF NOT EXISTS row_lock_commits (…)`, the text of the migration of that
-    /// name. On PostgreSQL `SELECT pg_advisory_xact_lock(…)` stands before it, so that sessions can
-    /// create the table at the same time.
+    /// Executes `CREATE TABLE IF NOT EXISTS row_lock_commits (…)`, the text of the migration of
+    /// that name. On PostgreSQL `SELECT pg_advisory_xact_lock(…)` stands before it, so that
+    /// sessions can create the table at the same time.
     ///
     /// # Errors
     ///

@@ -15,8 +15,8 @@ use crate::transaction::{run, run_alone, Request};
 /// How often a call runs that loses against a concurrent one.
 pub(super) const ATTEMPTS: u32 = 10;
 
-/// Runs the attempt again when the server has rolled it back in favour of a concurrent one, which the
-/// session's isolation level or a deadlock can make it do. The other one has made progress.
+/// Runs the attempt again when the server has rolled it back in favour of a concurrent one, which
+/// the session's isolation level or a deadlock can make it do. The other one has made progress.
 pub(super) fn again<C, R>(
     conn: &mut C,
     mut attempt: impl FnMut(&mut C) -> Result<R, LockError>,
@@ -44,8 +44,8 @@ pub(super) fn has_lost(error: &LockError) -> bool {
     )
 }
 
-/// Runs these statements in a transaction of their own. Not inside another one: its rollback would take
-/// back what the caller has relied on since.
+/// Runs these statements in a transaction of their own. Not inside another one: its rollback would
+/// take back what the caller has relied on since.
 pub(super) fn transaction<C, R>(
     conn: &mut C,
     mut body: impl FnMut(&mut C) -> Result<R, LockError>,
@@ -72,8 +72,9 @@ where
     })
 }
 
-/// Runs one statement that changes something, and returns the number of rows: alone where the backend
-/// makes whole calls of one statement, otherwise in a transaction, since `autocommit` may be off.
+/// Runs one statement that changes something, and returns the number of rows: alone where the
+/// backend makes whole calls of one statement, otherwise in a transaction, since `autocommit` may
+/// be off.
 pub(super) fn execute<C>(
     conn: &mut C,
     sql: &'static str,
@@ -93,8 +94,8 @@ where
     }
 }
 
-/// Runs a statement of [`AtOnce`](crate::backend::lease::AtOnce) and returns its row. Without a row it has
-/// inserted one, or another session has purged it, and it runs again.
+/// Runs a statement of [`AtOnce`](crate::backend::lease::AtOnce) and returns its row. Without a row
+/// it has inserted one, or another session has purged it, and it runs again.
 pub(super) fn one_row<C>(
     conn: &mut C,
     sql: &'static str,
@@ -142,8 +143,8 @@ where
         .map_err(|error| classify::<C::Backend>(error, Waiting::Session))
 }
 
-/// For the next transaction alone. The server refuses it inside a transaction, and so it also finds one
-/// that Diesel does not know of, before `BEGIN` would commit it.
+/// For the next transaction alone. The server refuses it inside a transaction, and so it also finds
+/// one that Diesel does not know of, before `BEGIN` would commit it.
 fn read_committed<C>(conn: &mut C) -> Result<(), LockError>
 where
     C: LockConnection,

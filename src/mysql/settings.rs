@@ -23,7 +23,8 @@ pub(super) fn on(settings: Settings) -> String {
 /// it is what the next one has anyway.
 const MYSQL_REFUSES_XA: &str = "/*!50700 @@transaction_read_only = @@transaction_read_only, */";
 
-/// In front of what begins the transaction: MariaDB's isolation level, of the next transaction alone.
+/// In front of what begins the transaction: MariaDB's isolation level, of the next transaction
+/// alone.
 pub(super) fn isolation_on_mariadb(isolation: Option<Isolation>) -> String {
     match isolation {
         Some(level) => format!("SET TRANSACTION ISOLATION LEVEL {}; ", level.sql()),
@@ -52,7 +53,8 @@ pub(super) fn back(settings: Settings) -> String {
         Some(_) => {
             " /*M! , idle_transaction_timeout = \
              CAST(COALESCE(@row_lock_hold, @@idle_transaction_timeout) AS UNSIGNED) */ \
-             /*!50700 , wait_timeout = CAST(COALESCE(@row_lock_hold, @@wait_timeout) AS UNSIGNED) */, \
+             /*!50700 , wait_timeout = \
+             CAST(COALESCE(@row_lock_hold, @@wait_timeout) AS UNSIGNED) */, \
              @row_lock_hold = NULL"
         }
         None => "",

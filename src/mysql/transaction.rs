@@ -280,8 +280,8 @@ where
 }
 
 /// The closure's last statement may be one that failed and must not be used again. The number of
-/// rows is the answer, so that the question is prepared once. `kept` is false where the error is not
-/// known.
+/// rows is the answer, so that the question is prepared once. `kept` is false where the error is
+/// not known.
 fn forget_after_failure<C>(conn: &mut C, kept: bool)
 where
     C: LoadConnection<Backend = Mysql>,

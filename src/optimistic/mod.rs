@@ -1,16 +1,16 @@
 //! Without a lock: save a row only if it is still of the version that was read.
 //!
-//! A column of the table counts the row's versions. [`save_versioned`] is one `UPDATE` that asks for
-//! the version it has read and counts it up; if somebody was faster it changes nothing and is
+//! A column of the table counts the row's versions. [`save_versioned`] is one `UPDATE` that asks
+//! for the version it has read and counts it up; if somebody was faster it changes nothing and is
 //! [`LockError::StaleRow`]. To look first and save then would not do: between the two there is room
 //! for somebody else.
 //!
 //! Right where collisions are rare, where a user thinks between reading and saving, or where no
-//! transaction may stay open. Where collisions are the rule, a [row lock](crate::with_row_lock) lets
-//! callers wait instead of doing their work again.
+//! transaction may stay open. Where collisions are the rule, a [row lock](crate::with_row_lock)
+//! lets callers wait instead of doing their work again.
 //!
-//! It guards against those who count, too: whoever writes the row without touching the version column
-//! goes unnoticed.
+//! It guards against those who count, too: whoever writes the row without touching the version
+//! column goes unnoticed.
 
 mod at_version;
 mod save;
@@ -31,8 +31,8 @@ use crate::transaction::run_alone;
 
 /// A model whose row has a version column.
 ///
-/// The column is a `SmallInt`, an `Integer` or a `BigInt`. Only [`save_versioned`] writes it, so the
-/// model's `AsChangeset` must leave it out: `#[diesel(skip_update)]`.
+/// The column is a `SmallInt`, an `Integer` or a `BigInt`. Only [`save_versioned`] writes it, so
+/// the model's `AsChangeset` must leave it out: `#[diesel(skip_update)]`.
 ///
 /// # Example
 ///
@@ -154,7 +154,8 @@ version_numbers! { i16 i32 i64 }
 /// # use diesel::connection::SimpleConnection;
 /// # let conn = &mut establish_connection();
 /// # conn.batch_execute(
-/// #     "CREATE TABLE pages (id INTEGER PRIMARY KEY, text TEXT NOT NULL, version INTEGER NOT NULL);
+/// #     "CREATE TABLE pages (
+/// #          id INTEGER PRIMARY KEY, text TEXT NOT NULL, version INTEGER NOT NULL);
 /// #      INSERT INTO pages VALUES (1, '', 1)",
 /// # )?;
 /// let mut hers: Page = pages::table.find(1).first(conn)?;
@@ -191,8 +192,8 @@ where
 /// Reads the row of `query`, lets `f` change it, saves it with [`save_versioned`], and begins anew
 /// when somebody else was faster, as often as the policy allows.
 ///
-/// `f` may run more than once, each time with the row read anew. Deadlocks and serialization failures
-/// of the save are retried, too, and lock timeouts [on demand](Retry::lock_timeouts).
+/// `f` may run more than once, each time with the row read anew. Deadlocks and serialization
+/// failures of the save are retried, too, and lock timeouts [on demand](Retry::lock_timeouts).
 ///
 /// Executes the query with `LIMIT 1` and the SQL of [`save_versioned`].
 ///
@@ -228,7 +229,8 @@ where
 /// # use diesel::connection::SimpleConnection;
 /// # let conn = &mut establish_connection();
 /// # conn.batch_execute(
-/// #     "CREATE TABLE pages (id INTEGER PRIMARY KEY, text TEXT NOT NULL, version INTEGER NOT NULL);
+/// #     "CREATE TABLE pages (
+/// #          id INTEGER PRIMARY KEY, text TEXT NOT NULL, version INTEGER NOT NULL);
 /// #      INSERT INTO pages VALUES (1, '', 1)",
 /// # )?;
 /// let length = update_versioned(conn, pages::table.find(1), &Retry::new(), |page: &mut Page| {

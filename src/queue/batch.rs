@@ -76,8 +76,8 @@ impl<M> Batch<M> {
         (changed.then_some(row), late.collect())
     }
 
-    /// Runs the transaction; after a failure that the policy covers once more, with the changes that
-    /// can run again.
+    /// Runs the transaction; after a failure that the policy covers once more, with the changes
+    /// that can run again.
     pub(super) fn run(
         &mut self,
         retry: Option<&Retry>,

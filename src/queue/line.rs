@@ -1,15 +1,15 @@
 //! [`Line`]: the callers who wait for one key, in the order of entry. Knows nothing of databases.
 //!
-//! In a line stand callers who want a turn of their own, and callers with a job that any of them may
-//! do. The caller at the head of the line gets a turn: it first acquires (its lock, at the server),
-//! then holds. One caller at a time acquires, so that they come to the server in their order; and
-//! while one holds the next may already acquire, so that it waits where the lock is. A caller that
-//! begins to hold for a job takes the jobs at the head of the line along. As long as such a batch is
-//! held no other one acquires: it would have the lock before the callers of the batch can come again,
-//! and so be a small one between two large ones.
+//! In a line stand callers who want a turn of their own, and callers with a job that any of them
+//! may do. The caller at the head of the line gets a turn: it first acquires (its lock, at the
+//! server), then holds. One caller at a time acquires, so that they come to the server in their
+//! order; and while one holds the next may already acquire, so that it waits where the lock is. A
+//! caller that begins to hold for a job takes the jobs at the head of the line along. As long as
+//! such a batch is held no other one acquires: it would have the lock before the callers of the
+//! batch can come again, and so be a small one between two large ones.
 //!
-//! Each method is one step, taken under the lock of [`Lines`](super::lines::Lines). The tests replace
-//! a step by a wrong one, to see that their laws find it.
+//! Each method is one step, taken under the lock of [`Lines`](super::lines::Lines). The tests
+//! replace a step by a wrong one, to see that their laws find it.
 
 use std::collections::VecDeque;
 

@@ -225,8 +225,8 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`with_row_lock`](Self::with_row_lock): if the transaction fails, everybody in it has
-    /// the error. And
+    /// Those of [`with_row_lock`](Self::with_row_lock): if the transaction fails, everybody in it
+    /// has the error. And
     ///
     /// - [`Abandoned`](LockError::Abandoned): the thread that ran the transaction panicked.
     ///
@@ -246,8 +246,8 @@ where
         self.change(id, Once(Some(f)))
     }
 
-    /// As [`update`](Self::update), and once more after a deadlock or a serialization failure, if the
-    /// queue has a [retry policy](Builder::retry).
+    /// As [`update`](Self::update), and once more after a deadlock or a serialization failure, if
+    /// the queue has a [retry policy](Builder::retry).
     ///
     /// # Errors
     ///
@@ -338,8 +338,8 @@ where
         self.count_hold(held);
     }
 
-    /// The `UPDATE` of a batch may be the first to find that the server has ended the session because
-    /// the lock was held too long.
+    /// The `UPDATE` of a batch may be the first to find that the server has ended the session
+    /// because the lock was held too long.
     fn or_expired(&self, error: LockError, held: Option<Instant>) -> LockError {
         match (self.shared.lock.request().settings.hold, held) {
             (Some(limit), Some(since))

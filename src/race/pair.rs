@@ -108,8 +108,8 @@ where
     /// What both serial orders come to, with the lock and without it.
     ///
     /// An order that comes to something else when it is played again would make every interleaving
-    /// look like a race. An operation that does something else when its lock is taken out would make
-    /// every interleaving without the lock look like one, and the lock like its cure.
+    /// look like a race. An operation that does something else when its lock is taken out would
+    /// make every interleaving without the lock look like one, and the lock like its cure.
     fn serial(&self) -> Result<[Compared<O>; 2], RaceError> {
         let orders = |locked| {
             let first = self.run(OPERATION, Comes::Last, locked)?.compared;

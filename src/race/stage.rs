@@ -1,7 +1,7 @@
 //! The stage: players, of whom one moves at a time.
 //!
-//! The director opens one gate, and then waits until each player stands at a gate again, is done, or
-//! is blocked by another one. Of the last only the server knows, so the server is asked.
+//! The director opens one gate, and then waits until each player stands at a gate again, is done,
+//! or is blocked by another one. Of the last only the server knows, so the server is asked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -205,7 +205,8 @@ where
     fn hear(&mut self, who: usize, message: Message) -> Result<(), RaceError> {
         let player = &mut self.players[who];
         let failed = matches!(&message, Message::HasAnswer(Some(_)));
-        // Diesel does not report every answer, but a session that sends its next statement has had it.
+        // Diesel does not report every answer, but a session that sends its next statement has had
+        // it.
         match player.seen.statement.take() {
             Some(answered) if !failed => player.seen.answered.push(answered),
             _ => {}

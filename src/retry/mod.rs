@@ -164,9 +164,9 @@ impl Retry {
         }
     }
 
-    /// Makes attempts until one succeeds, fails for good, or the policy says enough. `attempt`
-    /// gets what is left of the deadline. Of the closure's own errors `cause_of_own` says whether to
-    /// try again, and `last_of_own` what of the last one is kept.
+    /// Makes attempts until one succeeds, fails for good, or the policy says enough. `attempt` gets
+    /// what is left of the deadline. Of the closure's own errors `cause_of_own` says whether to try
+    /// again, and `last_of_own` what of the last one is kept.
     pub(crate) fn run<R, E>(
         &self,
         mut attempt: impl FnMut(Option<Duration>) -> Result<R, Failure<E>>,

@@ -17,8 +17,8 @@ use crate::backend::LockBackend;
 /// callers can't each hold what the other waits for.
 ///
 /// The last key is repeated up to a power of two. So there are 17 texts at most, each prepared once
-/// for a connection. A text for each number of keys would fill the cache and the server's memory, and
-/// a statement that is not cached takes a round trip more.
+/// for a connection. A text for each number of keys would fill the cache and the server's memory,
+/// and a statement that is not cached takes a round trip more.
 #[derive(Debug)]
 pub struct SelectByKeys<'q, T: Table, K, Kind> {
     select: T::Query,

@@ -150,8 +150,8 @@ where
 /// somebody holds it, and a write of our own that changes nothing tells whether it is us.
 ///
 /// A database in memory has no file that a second connection could ask for, though others may share
-/// its cache (`file::memory:?cache=shared`). There the write alone decides: if it succeeds, the open
-/// transaction holds the write lock from then on. What it has read before can't be stale: in a
+/// its cache (`file::memory:?cache=shared`). There the write alone decides: if it succeeds, the
+/// open transaction holds the write lock from then on. What it has read before can't be stale: in a
 /// shared cache a reader's table is locked for writers until the reader's transaction ends.
 fn holds_write_lock<C>(conn: &mut C) -> Result<bool, LockError>
 where

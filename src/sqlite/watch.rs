@@ -128,8 +128,8 @@ const QUOTES: [(&str, &str); 6] = [
     ("/*", "*/"),
 ];
 
-/// The statements of a batch in capitals, without what stands in quotes and comments: a user's value
-/// may look like SQL. Diesel shows bound values in a comment.
+/// The statements of a batch in capitals, without what stands in quotes and comments: a user's
+/// value may look like SQL. Diesel shows bound values in a comment.
 fn statements(batch: &str) -> Vec<String> {
     let mut statements = vec![];
     let mut statement = String::new();

@@ -14,10 +14,11 @@ use super::listener::{Listener, Subject, Times};
 /// In microseconds.
 static LONGEST_HOLD: AtomicU64 = AtomicU64::new(1_000_000);
 
-/// Warn of every lock that is held for longer than this: an event of level `WARN` in the call's span.
+/// Warn of every lock that is held for longer than this: an event of level `WARN` in the call's
+/// span.
 ///
-/// With the feature `tracing`. For the whole process, from now on; rounded down to a microsecond. One second
-/// unless told otherwise; [`Duration::MAX`] for no warnings.
+/// With the feature `tracing`. For the whole process, from now on; rounded down to a microsecond.
+/// One second unless told otherwise; [`Duration::MAX`] for no warnings.
 ///
 /// # Example
 ///

@@ -1,7 +1,7 @@
 //! [`Viewpoint`]: looks at a server that the callers of one process share.
 //!
-//! Calls that time out together ask the same question at the same time. One of them asks the server,
-//! and the others use its answer.
+//! Calls that time out together ask the same question at the same time. One of them asks the
+//! server, and the others use its answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
