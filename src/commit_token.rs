@@ -81,6 +81,7 @@ impl CommitToken {
     #[allow(clippy::new_without_default, reason = "no two are equal")]
     pub fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
+        // Relaxed: the numbers only have to differ.
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let random = || u128::from(RandomState::new().hash_one((count, std::process::id())));
         Self(random() << 64 | random())
@@ -106,11 +107,15 @@ impl CommitToken {
     /// - those of [any statement](crate::errors#any-statement); [`Database`](LockError::Database)
     ///   if the table is missing.
     pub fn resolve<C: LockConnection>(&self, conn: &mut C) -> Result<Resolution, LockError> {
+        // Refused before anything is sent: in an open transaction the row would be gone with its
+        // rollback.
         if status(conn).depth.is_some_and(|depth| depth > 0) {
             return Err(LockError::AlreadyInTransaction {
                 reason: "a commit in doubt can't be resolved inside an open transaction",
             });
         }
+        // An INSERT and not a look: it waits for the end of an open transaction with this token,
+        // and it keeps a later one from committing.
         let refuse =
             format!("INSERT INTO row_lock_commits (token, refused) VALUES ('{self}', TRUE)");
         // Changes nothing; the number of rows is the answer.
@@ -119,6 +124,7 @@ impl CommitToken {
         );
         let rows = match conn.execute_returning_count(&Statement(refuse)) {
             Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => {
+                // The row may be the transaction's own, or that of an earlier `resolve`.
                 conn.execute_returning_count(&Statement(is_refused))
             }
             result => result,

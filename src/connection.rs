@@ -124,6 +124,8 @@ pub(crate) fn left_to<C: Connection>(conn: &mut C, to: u32) {
             .transaction_depth()
             .is_some_and(|depth| depth.get() > to)
         {
+            // Diesel refuses no such change above zero. Should it ever, a wrong depth is better
+            // than a loop without an end.
             if status
                 .change_transaction_depth(TransactionDepthChange::DecreaseDepth)
                 .is_err()

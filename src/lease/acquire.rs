@@ -131,6 +131,8 @@ impl Lease {
         owner: &str,
         end: Option<Instant>,
     ) -> Result<HeldLease, LockError> {
+        // The jitter adds up to as much again. Without it callers that were refused together would
+        // come again together.
         let mut pauses = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(10))
             .with_max_delay(Duration::from_millis(125))
@@ -143,6 +145,7 @@ impl Lease {
                 result => return result,
             };
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            // Behind the attempt: a timeout of zero is one attempt.
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(held);
             }
@@ -200,6 +203,8 @@ impl Lease {
             one_row(conn, at_once.take_over, values)?.ok_or_else(|| self.held(None))?
         } else {
             transaction(conn, |conn| {
+                // There must be a row to lock: between two that find none and insert one, MySQL's
+                // gap locks are a deadlock.
                 changed(conn, C::Backend::ENSURE_ROW, values)?;
                 let before = look(conn, LOCK, values)?.into_iter().next();
                 changed(conn, TAKE, values)?;

@@ -56,6 +56,7 @@ impl Handle {
 /// The random part of a new holding, seeded by the operating system.
 pub(super) fn random() -> i64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
+    // Relaxed: the numbers only have to differ.
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let random = RandomState::new().hash_one((count, std::process::id()));
     i64::from_ne_bytes(random.to_ne_bytes())

@@ -143,6 +143,8 @@ impl HeldLease {
     /// - those of [`Lease::try_acquire`], but for `LeaseHeld`.
     pub fn renew<C: LockConnection>(&self, conn: &mut C) -> Result<(), LockError> {
         let values = self.values()?;
+        // Before the statement is sent: the server reads its clock later, so this side's end of the
+        // lease is never behind the server's.
         let sent = Instant::now();
         let rows = match C::Backend::AT_ONCE {
             Some(at_once) => execute(conn, at_once.renew, values)?,
@@ -152,6 +154,7 @@ impl HeldLease {
                 _ => changed(conn, RENEW, values),
             })?,
         };
+        // A renewal that found another holder must not put the end off.
         self.mine(rows > 0)?;
         self.times.renewed(sent);
         Ok(())
@@ -225,6 +228,7 @@ impl HeldLease {
         let mut f = Some(f);
         let mut attempts = 1;
         loop {
+            // As in `renew`: not later than the server's look at its clock.
             let sent = Instant::now();
             // Dropped behind the end of the transaction.
             let writing = Cell::new(None);
@@ -235,8 +239,12 @@ impl HeldLease {
                 &call,
                 |conn| {
                     let rows = look(conn, GUARD, values)
+                        // Only as long as `f` has not run, and not in an outer transaction, whose
+                        // work may be lost with the statement.
                         .inspect_err(|error| again.set(outermost && has_lost(error)))?;
                     self.mine(!rows.is_empty())?;
+                    // The row is locked from here on, so the lease can't be taken and a renewal
+                    // waits.
                     writing.set(Some(self.times.write(sent)));
                     Ok(())
                 },

@@ -51,6 +51,7 @@ impl KeepAlive {
 
 impl Drop for KeepAlive {
     fn drop(&mut self) {
+        // Before the wake-up: the threads that wake look for it.
         self.shared.end_as(STOPPED);
         let times = self.shared.held.times();
         times.wake();
@@ -129,6 +130,7 @@ impl HeldLease {
         C: LockConnection,
         X: Error + Send + Sync + 'static,
     {
+        // `running` counts both threads before they run: a drop at once waits for them too.
         let shared = Arc::new(Shared {
             held: self.clone(),
             begun: Instant::now(),
@@ -170,6 +172,7 @@ struct Shared {
 impl Shared {
     /// Whether it was this call that ended it.
     fn end_as(&self, state: u8) -> bool {
+        // Only the first end counts: `on_loss` does not run after a stop, nor twice.
         let ended = self
             .state
             .compare_exchange(RUNNING, state, Ordering::SeqCst, Ordering::SeqCst);
@@ -203,6 +206,8 @@ struct Running(Arc<Shared>);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Also when `on_loss` panics, or `KeepAlive` would wait for this thread. It is counted
+        // before the wake-up that tells of it.
         self.0.running.fetch_sub(1, Ordering::SeqCst);
         self.0.held.times().wake();
     }
@@ -244,12 +249,14 @@ where
                 sent.checked_add(held.ttl() / 3)
             }
             Err(error @ LockError::StaleToken { .. }) => {
+                // The reason first: the other thread takes it as soon as it sees the end.
                 shared.set_reason(Some(error));
                 shared.end_as(LOST);
                 held.times().wake();
                 return;
             }
             Err(error) => {
+                // The state of the connection is not known; the next attempt opens another one.
                 conn = None;
                 shared.set_reason(Some(error));
                 Instant::now().checked_add(held.ttl() / 20)
@@ -287,6 +294,8 @@ fn connected<C, X>(connect: &mut impl FnMut() -> Result<C, X>) -> Result<C, Lock
 where
     X: Error + Send + Sync + 'static,
 {
+    // A panic of the user's `connect` is a failed attempt. If it ended this thread, the lease would
+    // run out although the next attempt could have renewed it.
     let error: Box<dyn Error + Send + Sync> = match catch_unwind(AssertUnwindSafe(connect)) {
         Ok(Ok(conn)) => return Ok(conn),
         Ok(Err(error)) => Box::new(error),

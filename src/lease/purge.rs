@@ -34,6 +34,7 @@ impl Lease {
         };
         let mut purged = 0;
         loop {
+            // A transaction for each part: none holds many rows for long.
             match transaction(conn, |conn| purge_some(conn, values))? {
                 0 => return Ok(purged),
                 some => purged += some,
@@ -43,6 +44,7 @@ impl Lease {
 }
 
 fn purge_some<C: LockConnection>(conn: &mut C, values: Values<'_>) -> Result<usize, LockError> {
+    // Locked until the end of the transaction, so none of them is acquired in between.
     let ended = look(conn, C::Backend::ENDED, values)?;
     let Some(highest) = ended.iter().map(|row| row.3).max() else {
         return Ok(0);

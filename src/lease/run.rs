@@ -24,6 +24,7 @@ pub(super) fn again<C, R>(
     let mut attempts = 1;
     loop {
         match attempt(conn) {
+            // The transaction of the attempt is rolled back, so the pause holds no lock.
             Err(error) if attempts < ATTEMPTS && has_lost(&error) => pause(attempts),
             result => return result,
         }
@@ -58,8 +59,10 @@ where
         outermost: true,
         commit_token: None,
     };
+    // In an open transaction, whose rollback would take the change back unnoticed, nothing is sent.
     refuse_nested(conn)?;
     again(conn, |conn| {
+        // For each attempt: the level holds for one transaction.
         read_committed(conn)?;
         run(
             conn,
@@ -152,6 +155,7 @@ where
     let Some(sql) = C::Backend::READ_COMMITTED else {
         return Ok(());
     };
+    // `SET TRANSACTION` would fail in what is open there.
     if status(conn).depth.is_none() {
         // What is left of a broken transaction; `run` rolls it back.
         return Ok(());

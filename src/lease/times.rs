@@ -75,7 +75,9 @@ impl Times {
     /// A renewal that was sent at this time has succeeded.
     pub(super) fn renewed(&self, sent: Instant) {
         let mut known = self.known();
+        // Answers can overtake each other: an older one must not bring the end forward.
         known.renewed = Some(known.renewed_or(sent).max(sent));
+        // Each thread that wakes takes the lock first.
         drop(known);
         self.changed.notify_all();
     }
@@ -85,6 +87,8 @@ impl Times {
         let mut known = self.known();
         known.writers += 1;
         known.write_began = Some(sent);
+        // No wake-up: an open write can only put the end off, and the watchers look again at the
+        // old end.
         Writing(self)
     }
 
@@ -114,6 +118,7 @@ pub(super) struct Writing<'t>(&'t Times);
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         let mut known = self.0.known();
+        // Also when the closure panics. From now on the end may be earlier, hence the wake-up.
         known.writers -= 1;
         known.write_ended = Some(Instant::now());
         drop(known);

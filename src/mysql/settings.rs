@@ -10,6 +10,9 @@ use crate::isolation::Isolation;
 
 /// Switches the fence on (see [`begin`](super::transaction)), and what the request asks for.
 pub(super) fn on(settings: Settings) -> String {
+    // A variable that is set already holds the user's own value: an earlier call could not put it
+    // back, and what the session has now is that call's. The errno of an earlier call must not be
+    // taken for the closure's.
     format!(
         "SET @row_lock_autocommit = COALESCE(CAST(@row_lock_autocommit AS SIGNED), @@autocommit), \
          @row_lock_errno = NULL, {MYSQL_REFUSES_XA} {}autocommit = 0{}{}",
@@ -49,6 +52,8 @@ fn isolation_on_mysql(isolation: Option<Isolation>) -> String {
 /// The casts are for variables that were not set when the statement was prepared: the servers take
 /// these for texts, and MariaDB a switch with them (`'ON'`).
 pub(super) fn back(settings: Settings) -> String {
+    // `COALESCE` with the present value: run again, when the variable is `NULL`, it changes
+    // nothing.
     let hold = match settings.hold {
         Some(_) => {
             " /*M! , idle_transaction_timeout = \

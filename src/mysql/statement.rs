@@ -48,6 +48,7 @@ where
     C: LoadConnection<Backend = Mysql>,
 {
     let mut result = statement(conn);
+    // Bounded: a session that kills without end must not keep the call for ever.
     for _ in 1..TRIES {
         match &result {
             Err(error) if is_interrupted(error) => result = statement(conn),
@@ -78,6 +79,7 @@ impl QueryId for Statement<'_> {
 
 impl QueryFragment<Mysql> for Statement<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Mysql>) -> QueryResult<()> {
+        // In the cache it would stay as long as the connection, one more for each call.
         if self.once {
             out.unsafe_to_cache_prepared();
         }

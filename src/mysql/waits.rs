@@ -163,6 +163,7 @@ where
         NO_TURN_NEEDED => return look(conn).map(Some),
         _ => thread::sleep(Duration::from_millis(110)),
     }
+    // The result is looked at when the turn is over: an error must not keep the turn.
     let seen = look(conn);
     let next = "SELECT CAST(RELEASE_LOCK('diesel_row_lock.watch') AS SIGNED)";
     let mut next = || sql::<BigInt>(next).execute(&mut *conn);
@@ -178,6 +179,8 @@ where
 {
     match conn.batch_execute(&format!("KILL {what} {session}")) {
         Ok(()) => Ok(true),
+        // Diesel keeps no error number, and the servers translate the text. So the list of sessions
+        // decides.
         Err(DieselError::DatabaseError(..)) if is_gone(conn, session) => Ok(false),
         Err(error) => Err(error),
     }

@@ -113,6 +113,7 @@ where
 
     fn acquire((target, version): Self::Statement, lock: &L, conn: &mut C) -> Result<M, LockError> {
         let row = G::acquire(target, lock, conn)?;
+        // Compared behind the lock, so it can't change any more before the closure saves.
         if row.version().into() == version {
             return Ok(row);
         }

@@ -176,10 +176,12 @@ where
     M: SaveVersioned<K, Kind, C::Backend>,
 {
     let version = model.version();
+    // Before the statement: a counter that wraps would make an old version valid again.
     let next = version.next().ok_or_else(|| LockError::VersionOverflow {
         key: model.shown_key(),
         version: version.into(),
     })?;
+    // One statement that compares and writes: between two there would be room for another session.
     match run_alone(conn, |conn| model.save(version, conn))? {
         0 => Err(LockError::StaleRow {
             key: model.shown_key(),
@@ -255,12 +257,14 @@ where
     F: FnMut(&mut M) -> Result<R, E>,
     E: From<LockError>,
 {
+    // Under REPEATABLE READ each attempt would read the same version again.
     if status(conn).depth.is_some_and(|depth| depth > 0) {
         return Err(E::from(LockError::AlreadyInTransaction {
             reason: "a row can't be read anew inside an open transaction",
         }));
     }
     let attempt = |_| {
+        // Read by each attempt: what the last one has read is stale.
         let read = LimitDsl::limit(query.clone().as_query(), 1).get_result::<M>(conn);
         let mut model = read.map_err(|error| classify::<C::Backend>(error, Waiting::Session))?;
         let value = f(&mut model).map_err(Failure::Own)?;

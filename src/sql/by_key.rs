@@ -93,6 +93,7 @@ where
         if K::COLUMNS > 1 {
             out.push_sql(DB::ROW_VALUES);
         }
+        // To lock a row twice in one statement is to lock it once, so the repeated key is harmless.
         let repeated = padded(self.keys.len(), DB::BINDS / K::COLUMNS) - self.keys.len();
         let repeated = self.keys.last().into_iter().cycle().take(repeated);
         for (at, key) in self.keys.iter().chain(repeated).enumerate() {
@@ -101,6 +102,8 @@ where
             key.push_binds(out.reborrow())?;
             out.push_sql(close);
         }
+        // The lock order. Without it a server locks in the order of its plan, and two callers with
+        // the same keys can deadlock.
         out.push_sql(") ORDER BY ");
         if self.order == Order::OfTheTable {
             return self.primary_key.walk_ast(out);

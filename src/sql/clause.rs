@@ -254,6 +254,7 @@ where
         out.unsafe_to_cache_prepared();
     }
     if are_locks_taken_out() {
+        // Diesel's cache finds a statement by its type, and with the clause this is another text.
         out.unsafe_to_cache_prepared();
         return Ok(());
     }

@@ -28,6 +28,8 @@ static LONGEST_HOLD: AtomicU64 = AtomicU64::new(1_000_000);
 /// diesel_row_lock::telemetry::warn_when_held_for(Duration::from_millis(200));
 /// ```
 pub fn warn_when_held_for(time: Duration) {
+    // Relaxed: the number stands alone, and a call that reads the old one is as good as an earlier
+    // call.
     LONGEST_HOLD.store(micros(time), Ordering::Relaxed);
 }
 

@@ -169,6 +169,8 @@ where
     C: LockConnection,
 {
     match meaning::<C>(error) {
+        // What is left without a cause here is the server's refusal: the statement has no other
+        // part that could fail.
         LockError::Database(source)
             if matches!(
                 *source,
