@@ -8,298 +8,386 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, Outcome, RowLock};
+use law::law;
 
 use crate::support::calls::{assert_error, interrupted_wait, nothing, while_held};
-use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 const CHANGE_1: &str = "UPDATE accounts SET balance = 11 WHERE id = 1";
 const CHANGE_2: &str = "UPDATE accounts SET balance = 22 WHERE id = 2";
 
-laws! {
-    [postgres, mysql, mariadb, sqlite] fn no_wait_on_a_held_row_is_busy(db) {
-        let conn = &mut db.connect();
-        while_held!(db, 1, RowLock::for_update(), {
-            let result = RowLock::for_update().no_wait().with(conn, accounts::table.find(1), nothing);
-            assert_error!(result, Busy, NotApplied, transient, contention);
-        });
-        assert_usable!(db, conn);
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn no_wait_on_a_held_row_is_busy(db: &Db) {
+    let conn = &mut db.connect();
+    while_held!(db, 1, RowLock::for_update(), {
+        let result = RowLock::for_update()
+            .no_wait()
+            .with(conn, accounts::table.find(1), nothing);
+        assert_error!(result, Busy, NotApplied, transient, contention);
+    });
+    assert_usable!(db, conn);
+}
 
-    [postgres, mysql, mariadb, sqlite] fn wait_longer_than_the_session_allows_is_a_timeout(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute(&Db::session_timeout(Duration::from_millis(50))).unwrap();
-        while_held!(db, 1, RowLock::for_update(), {
-            let result = with_row_lock(conn, accounts::table.find(1), nothing);
-            assert_error!(result, Timeout, NotApplied, transient, contention);
-        });
-        assert_usable!(db, conn);
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn wait_longer_than_the_session_allows_is_a_timeout(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute(&Db::session_timeout(Duration::from_millis(50)))
+        .unwrap();
+    while_held!(db, 1, RowLock::for_update(), {
+        let result = with_row_lock(conn, accounts::table.find(1), nothing);
+        assert_error!(result, Timeout, NotApplied, transient, contention);
+    });
+    assert_usable!(db, conn);
+}
 
-    /// Also from a statement of the closure, where the crate sees it only by `?`.
-    [postgres, mysql, mariadb] fn wait_inside_of_the_closure_is_a_timeout(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute(&Db::session_timeout(Duration::from_millis(50))).unwrap();
-        while_held!(db, 1, RowLock::for_update(), {
-            let result = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
-                conn.batch_execute(CHANGE_2)?;
-                conn.batch_execute(CHANGE_1)?;
-                Ok::<_, LockError>(())
-            });
-            assert_error!(result, Timeout, NotApplied, transient, contention);
-        });
-        assert_eq!(db.balance(2), 1_000);
-        assert_usable!(db, conn);
-    }
-
-    /// PostgreSQL's timeouts, Rails' QueryCanceled: whichever limit is reached, it is named.
-    [postgres] fn timeout_of_the_lock_and_of_the_statement_are_told_apart(db) {
-        let conn = &mut db.connect();
-        while_held!(db, 1, RowLock::for_update(), {
-            conn.batch_execute("SET lock_timeout = '30s'; SET statement_timeout = '1s'").unwrap();
-            let result = with_row_lock(conn, accounts::table.find(1), nothing);
-            assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
-            conn.batch_execute("SET lock_timeout = '50ms'; SET statement_timeout = '30s'").unwrap();
-            let result = with_row_lock(conn, accounts::table.find(1), nothing);
-            assert_error!(result, Timeout, NotApplied, transient, contention);
-            conn.batch_execute("SET statement_timeout = '1s'").unwrap();
-            let patient = RowLock::for_update().timeout(Duration::from_secs(30));
-            let result = patient.with(conn, accounts::table.find(1), nothing);
-            assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
-        });
-        conn.batch_execute(Db::UNLIMITED_STATEMENTS).unwrap();
-        assert_usable!(db, conn);
-    }
-
-    [mysql, mariadb] fn timeout_of_the_statement_is_no_timeout_of_the_lock(db) {
-        let conn = &mut db.connect();
-        while_held!(db, 1, RowLock::for_update(), {
-            conn.batch_execute(Db::BRIEF_STATEMENTS).unwrap();
-            let result = with_row_lock(conn, accounts::table.find(1), nothing);
-            assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
-        });
-        conn.batch_execute(Db::UNLIMITED_STATEMENTS).unwrap();
-        assert_usable!(db, conn);
-    }
-
-    [postgres, mysql, mariadb] fn slow_statement_of_the_closure_is_a_statement_timeout(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute(Db::BRIEF_STATEMENTS).unwrap();
-        let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+/// Also from a statement of the closure, where the crate sees it only by `?`.
+#[law(postgres, mysql, mariadb)]
+fn wait_inside_of_the_closure_is_a_timeout(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute(&Db::session_timeout(Duration::from_millis(50)))
+        .unwrap();
+    while_held!(db, 1, RowLock::for_update(), {
+        let result = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
+            conn.batch_execute(CHANGE_2)?;
             conn.batch_execute(CHANGE_1)?;
-            conn.batch_execute(Db::SLOW_STATEMENT)?;
             Ok::<_, LockError>(())
         });
-        assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
-        assert_eq!(db.balance(1), 1_000);
-        assert_usable!(db, conn);
-    }
+        assert_error!(result, Timeout, NotApplied, transient, contention);
+    });
+    assert_eq!(db.balance(2), 1_000);
+    assert_usable!(db, conn);
+}
 
-    /// Rails' Deadlocked, Ecto's: one of the two wins, and both connections go on.
-    [postgres, mysql, mariadb] fn crosswise_locks_are_a_deadlock_of_one(db) {
-        let (mut first, mut second) = (db.connect(), db.connect());
-        let results = thread::scope(|scope| {
-            let mut rival = None;
-            let mine = with_row_lock(&mut first, accounts::table.find(1), |conn, _: Locked<Account>| {
+/// PostgreSQL's timeouts, Rails' QueryCanceled: whichever limit is reached, it is named.
+#[law(postgres)]
+fn timeout_of_the_lock_and_of_the_statement_are_told_apart(db: &Db) {
+    let conn = &mut db.connect();
+    while_held!(db, 1, RowLock::for_update(), {
+        conn.batch_execute("SET lock_timeout = '30s'; SET statement_timeout = '1s'")
+            .unwrap();
+        let result = with_row_lock(conn, accounts::table.find(1), nothing);
+        assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
+        conn.batch_execute("SET lock_timeout = '50ms'; SET statement_timeout = '30s'")
+            .unwrap();
+        let result = with_row_lock(conn, accounts::table.find(1), nothing);
+        assert_error!(result, Timeout, NotApplied, transient, contention);
+        conn.batch_execute("SET statement_timeout = '1s'").unwrap();
+        let patient = RowLock::for_update().timeout(Duration::from_secs(30));
+        let result = patient.with(conn, accounts::table.find(1), nothing);
+        assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
+    });
+    conn.batch_execute(Db::UNLIMITED_STATEMENTS).unwrap();
+    assert_usable!(db, conn);
+}
+
+#[law(mysql, mariadb)]
+fn timeout_of_the_statement_is_no_timeout_of_the_lock(db: &Db) {
+    let conn = &mut db.connect();
+    while_held!(db, 1, RowLock::for_update(), {
+        conn.batch_execute(Db::BRIEF_STATEMENTS).unwrap();
+        let result = with_row_lock(conn, accounts::table.find(1), nothing);
+        assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
+    });
+    conn.batch_execute(Db::UNLIMITED_STATEMENTS).unwrap();
+    assert_usable!(db, conn);
+}
+
+#[law(postgres, mysql, mariadb)]
+fn slow_statement_of_the_closure_is_a_statement_timeout(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute(Db::BRIEF_STATEMENTS).unwrap();
+    let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+        conn.batch_execute(CHANGE_1)?;
+        conn.batch_execute(Db::SLOW_STATEMENT)?;
+        Ok::<_, LockError>(())
+    });
+    assert_error!(result, StatementTimeout, NotApplied, lasting, no_contention);
+    assert_eq!(db.balance(1), 1_000);
+    assert_usable!(db, conn);
+}
+
+/// Rails' Deadlocked, Ecto's: one of the two wins, and both connections go on.
+#[law(postgres, mysql, mariadb)]
+fn crosswise_locks_are_a_deadlock_of_one(db: &Db) {
+    let (mut first, mut second) = (db.connect(), db.connect());
+    let results = thread::scope(|scope| {
+        let mut rival = None;
+        let mine = with_row_lock(
+            &mut first,
+            accounts::table.find(1),
+            |conn, _: Locked<Account>| {
                 conn.batch_execute(CHANGE_1)?;
                 rival = Some(scope.spawn(|| {
-                    with_row_lock(&mut second, accounts::table.find(2), |conn, _: Locked<Account>| {
-                        conn.batch_execute(CHANGE_2)?;
-                        with_row_lock(conn, accounts::table.find(1), nothing)
-                    })
+                    with_row_lock(
+                        &mut second,
+                        accounts::table.find(2),
+                        |conn, _: Locked<Account>| {
+                            conn.batch_execute(CHANGE_2)?;
+                            with_row_lock(conn, accounts::table.find(1), nothing)
+                        },
+                    )
                 }));
                 db.wait_for_waiters(1);
                 with_row_lock(conn, accounts::table.find(2), nothing)
-            });
-            [mine, rival.unwrap().join().unwrap()]
-        });
-        let changed = [db.balance(1) == 11, db.balance(2) == 22];
-        assert_eq!(changed, [results[0].is_ok(), results[1].is_ok()], "{results:?}");
-        assert!(results.iter().any(Result::is_ok), "{results:?}");
-        for result in results.into_iter().filter(Result::is_err) {
-            assert_error!(result, Deadlock, NotApplied, transient, contention);
-        }
-        assert_usable!(db, &mut first);
-        assert_usable!(db, &mut second);
-    }
-
-    /// PostgreSQL's deadlock-simple: two who share a row both want it alone.
-    [postgres, mysql, mariadb] fn two_upgrades_are_a_deadlock_of_one(db) {
-        let upgrade = |conn: &mut Conn, before: &dyn Fn()| {
-            RowLock::for_share().with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-                before();
-                with_row_lock(conn, accounts::table.find(1), nothing)
-            })
-        };
-        let (mut first, mut second) = (db.connect(), db.connect());
-        let results = thread::scope(|scope| {
-            let rival = std::cell::Cell::new(None);
-            let second = &mut second;
-            let spawn = std::cell::Cell::new(Some(move || scope.spawn(move || upgrade(second, &|| ()))));
-            let mine = upgrade(&mut first, &|| {
-                rival.set(spawn.take().map(|spawn| spawn()));
-                db.wait_for_waiters(1);
-            });
-            [mine, rival.take().unwrap().join().unwrap()]
-        });
-        assert!(results.iter().any(Result::is_ok), "{results:?}");
-        let result = results.into_iter().find(Result::is_err).expect("no deadlock");
-        assert_error!(result, Deadlock, NotApplied, transient, contention);
-        assert_usable!(db, &mut first);
-        assert_usable!(db, &mut second);
-    }
-
-    [postgres] fn row_changed_since_the_snapshot_is_a_serialization_failure(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute("SET default_transaction_isolation = 'repeatable read'").unwrap();
-        let result = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
-            db.connect().batch_execute(CHANGE_1)?;
-            with_row_lock(conn, accounts::table.find(1), nothing)
-        });
-        assert_error!(result, SerializationFailure, NotApplied, transient, no_contention);
-        assert_usable!(db, conn);
-    }
-
-    /// Rails: also through a savepoint, in a transaction of Diesel's, which can then be run again.
-    [postgres] fn serialization_failure_in_a_transaction_of_diesel_is_recoverable(db) {
-        let conn = &mut db.connect();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let result = conn.build_transaction().repeatable_read().run(|conn| {
-                let _snapshot: i64 = accounts::table.find(2).select(accounts::balance).first(conn)?;
-                if attempts == 1 {
-                    db.connect().batch_execute(CHANGE_1)?;
-                }
-                with_row_lock(conn, accounts::table.find(1), |_, account: Locked<Account>| {
-                    Ok::<_, LockError>(account.balance)
-                })
-            });
-            match result {
-                Ok(balance) => break assert_eq!((balance, attempts), (11, 2)),
-                Err(LockError::SerializationFailure { .. }) if attempts == 1 => {}
-                Err(other) => panic!("attempt {attempts}: {other:?}"),
-            }
-        }
-    }
-
-    [postgres] fn row_changed_while_waiting_is_a_serialization_failure(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute("SET default_transaction_isolation = 'repeatable read'").unwrap();
-        let result = thread::scope(|scope| {
-            let (holder, row) = (&mut db.connect(), accounts::table.find(1));
-            let waiter = with_row_lock(holder, row, |holder, _: Locked<Account>| {
-                let waiter = scope.spawn(|| with_row_lock(conn, accounts::table.find(1), nothing));
-                db.wait_for_waiters(1);
-                holder.batch_execute(CHANGE_1)?;
-                Ok::<_, LockError>(waiter)
-            });
-            waiter.unwrap().join().unwrap()
-        });
-        assert_error!(result, SerializationFailure, NotApplied, transient, no_contention);
-        assert_usable!(db, conn);
-    }
-
-    /// E5.
-    [mariadb] fn error_1020_is_a_serialization_failure(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute("SET SESSION innodb_snapshot_isolation = ON").unwrap();
-        let result = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
-            conn.batch_execute(CHANGE_2)?;
-            let _snapshot: i64 = accounts::table.find(3).select(accounts::balance).first(conn)?;
-            db.connect().batch_execute(CHANGE_1)?;
-            with_row_lock(conn, accounts::table.find(1), nothing)
-        });
-        assert_error!(result, SerializationFailure, NotApplied, transient, no_contention);
-        assert_eq!(db.balance(2), 1_000);
-        assert_usable!(db, conn);
-    }
-
-    [postgres, mysql, mariadb] fn cancelled_wait_is_cancelled(db) {
-        let conn = &mut db.connect();
-        let session = Db::session(conn);
-        let result = interrupted_wait!(db, conn, db.cancel(session));
-        assert_error!(result, Cancelled, NotApplied, lasting, no_contention);
-        assert_usable!(db, conn);
-    }
-
-    /// T6: the server has answered, so nothing is in doubt.
-    [postgres, sqlite] fn constraint_that_fails_at_commit_is_the_error(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute(
-            "CREATE TABLE notes (id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL \
-             REFERENCES accounts (id) DEFERRABLE INITIALLY DEFERRED)",
-        )
-        .unwrap();
-        let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-            conn.batch_execute(CHANGE_1)?;
-            conn.batch_execute("INSERT INTO notes VALUES (1, 77)")?;
-            Ok::<_, LockError>(())
-        });
-        let Err(LockError::Database(error)) = &result else { panic!("{result:?}") };
-        let by_kind = matches!(error, DieselError::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _));
-        assert!(by_kind, "{result:?}");
-        assert_error!(result, Database, NotApplied, lasting, no_contention);
-        assert_eq!(db.balance(1), 1_000);
-        assert_usable!(db, conn);
-    }
-
-    [postgres] fn read_only_transaction_is_an_error_of_diesel(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute("SET default_transaction_read_only = on").unwrap();
-        let result = with_row_lock(conn, accounts::table.find(1), nothing);
-        let read_only = matches!(
-            result,
-            Err(LockError::Database(DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)))
+            },
         );
-        assert!(read_only, "{result:?}");
-        assert_error!(result, Database, NotApplied, lasting, no_contention);
-        conn.batch_execute("SET default_transaction_read_only = off").unwrap();
-        assert_usable!(db, conn);
+        [mine, rival.unwrap().join().unwrap()]
+    });
+    let changed = [db.balance(1) == 11, db.balance(2) == 22];
+    assert_eq!(
+        changed,
+        [results[0].is_ok(), results[1].is_ok()],
+        "{results:?}"
+    );
+    assert!(results.iter().any(Result::is_ok), "{results:?}");
+    for result in results.into_iter().filter(Result::is_err) {
+        assert_error!(result, Deadlock, NotApplied, transient, contention);
     }
+    assert_usable!(db, &mut first);
+    assert_usable!(db, &mut second);
+}
 
-    [mysql, mariadb] fn write_in_a_read_only_transaction_is_an_error_of_diesel(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute("SET SESSION TRANSACTION READ ONLY").unwrap();
-        let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-            conn.batch_execute(CHANGE_1)?;
-            Ok::<_, LockError>(())
+/// PostgreSQL's deadlock-simple: two who share a row both want it alone.
+#[law(postgres, mysql, mariadb)]
+fn two_upgrades_are_a_deadlock_of_one(db: &Db) {
+    let upgrade = |conn: &mut Conn, before: &dyn Fn()| {
+        RowLock::for_share().with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            before();
+            with_row_lock(conn, accounts::table.find(1), nothing)
+        })
+    };
+    let (mut first, mut second) = (db.connect(), db.connect());
+    let results = thread::scope(|scope| {
+        let rival = std::cell::Cell::new(None);
+        let second = &mut second;
+        let spawn =
+            std::cell::Cell::new(Some(move || scope.spawn(move || upgrade(second, &|| ()))));
+        let mine = upgrade(&mut first, &|| {
+            rival.set(spawn.take().map(|spawn| spawn()));
+            db.wait_for_waiters(1);
         });
-        assert_error!(result, Database, NotApplied, lasting, no_contention);
-        conn.batch_execute("SET SESSION TRANSACTION READ WRITE").unwrap();
-        assert_usable!(db, conn);
-    }
+        [mine, rival.take().unwrap().join().unwrap()]
+    });
+    assert!(results.iter().any(Result::is_ok), "{results:?}");
+    let result = results
+        .into_iter()
+        .find(Result::is_err)
+        .expect("no deadlock");
+    assert_error!(result, Deadlock, NotApplied, transient, contention);
+    assert_usable!(db, &mut first);
+    assert_usable!(db, &mut second);
+}
 
-    [sqlite] fn write_in_a_read_only_database_is_an_error_of_diesel(db) {
-        let conn = &mut Conn::establish(&format!("file:{}?mode=ro", db.url())).unwrap();
-        let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-            conn.batch_execute(CHANGE_1)?;
-            Ok::<_, LockError>(())
+#[law(postgres)]
+fn row_changed_since_the_snapshot_is_a_serialization_failure(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute("SET default_transaction_isolation = 'repeatable read'")
+        .unwrap();
+    let result = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
+        db.connect().batch_execute(CHANGE_1)?;
+        with_row_lock(conn, accounts::table.find(1), nothing)
+    });
+    assert_error!(
+        result,
+        SerializationFailure,
+        NotApplied,
+        transient,
+        no_contention
+    );
+    assert_usable!(db, conn);
+}
+
+/// Rails: also through a savepoint, in a transaction of Diesel's, which can then be run again.
+#[law(postgres)]
+fn serialization_failure_in_a_transaction_of_diesel_is_recoverable(db: &Db) {
+    let conn = &mut db.connect();
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let result = conn.build_transaction().repeatable_read().run(|conn| {
+            let _snapshot: i64 = accounts::table
+                .find(2)
+                .select(accounts::balance)
+                .first(conn)?;
+            if attempts == 1 {
+                db.connect().batch_execute(CHANGE_1)?;
+            }
+            with_row_lock(
+                conn,
+                accounts::table.find(1),
+                |_, account: Locked<Account>| Ok::<_, LockError>(account.balance),
+            )
         });
-        assert_error!(result, Database, NotApplied, lasting, no_contention);
-        assert_eq!(accounts::table.count().get_result(conn), Ok(4_i64), "the connection is usable");
+        match result {
+            Ok(balance) => break assert_eq!((balance, attempts), (11, 2)),
+            Err(LockError::SerializationFailure { .. }) if attempts == 1 => {}
+            Err(other) => panic!("attempt {attempts}: {other:?}"),
+        }
     }
+}
 
-    [postgres, mysql, mariadb, sqlite] fn unknown_table_is_an_error_of_diesel(db) {
-        let conn = &mut db.connect();
-        let query = crate::session::nowhere::table.find(1);
-        let result = with_row_lock(conn, query, |_, _: Locked<(i32,)>| Ok::<_, LockError>(()));
-        assert_error!(result, Database, NotApplied, lasting, no_contention);
-        assert_usable!(db, conn);
-    }
+#[law(postgres)]
+fn row_changed_while_waiting_is_a_serialization_failure(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute("SET default_transaction_isolation = 'repeatable read'")
+        .unwrap();
+    let result = thread::scope(|scope| {
+        let (holder, row) = (&mut db.connect(), accounts::table.find(1));
+        let waiter = with_row_lock(holder, row, |holder, _: Locked<Account>| {
+            let waiter = scope.spawn(|| with_row_lock(conn, accounts::table.find(1), nothing));
+            db.wait_for_waiters(1);
+            holder.batch_execute(CHANGE_1)?;
+            Ok::<_, LockError>(waiter)
+        });
+        waiter.unwrap().join().unwrap()
+    });
+    assert_error!(
+        result,
+        SerializationFailure,
+        NotApplied,
+        transient,
+        no_contention
+    );
+    assert_usable!(db, conn);
+}
 
-    [postgres, mysql, mariadb, sqlite] fn violated_constraint_is_an_error_of_diesel(db) {
-        let conn = &mut db.connect();
-        let result = with_row_locks(conn, [1, 2], |conn, [mut first, _]: [Locked<Account>; 2]| {
+/// E5.
+#[law(mariadb)]
+fn error_1020_is_a_serialization_failure(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute("SET SESSION innodb_snapshot_isolation = ON")
+        .unwrap();
+    let result = with_row_lock(conn, accounts::table.find(2), |conn, _: Locked<Account>| {
+        conn.batch_execute(CHANGE_2)?;
+        let _snapshot: i64 = accounts::table
+            .find(3)
+            .select(accounts::balance)
+            .first(conn)?;
+        db.connect().batch_execute(CHANGE_1)?;
+        with_row_lock(conn, accounts::table.find(1), nothing)
+    });
+    assert_error!(
+        result,
+        SerializationFailure,
+        NotApplied,
+        transient,
+        no_contention
+    );
+    assert_eq!(db.balance(2), 1_000);
+    assert_usable!(db, conn);
+}
+
+#[law(postgres, mysql, mariadb)]
+fn cancelled_wait_is_cancelled(db: &Db) {
+    let conn = &mut db.connect();
+    let session = Db::session(conn);
+    let result = interrupted_wait!(db, conn, db.cancel(session));
+    assert_error!(result, Cancelled, NotApplied, lasting, no_contention);
+    assert_usable!(db, conn);
+}
+
+/// T6: the server has answered, so nothing is in doubt.
+#[law(postgres, sqlite)]
+fn constraint_that_fails_at_commit_is_the_error(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute(
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL \
+         REFERENCES accounts (id) DEFERRABLE INITIALLY DEFERRED)",
+    )
+    .unwrap();
+    let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+        conn.batch_execute(CHANGE_1)?;
+        conn.batch_execute("INSERT INTO notes VALUES (1, 77)")?;
+        Ok::<_, LockError>(())
+    });
+    let Err(LockError::Database(error)) = &result else {
+        panic!("{result:?}")
+    };
+    let by_kind = matches!(
+        error,
+        DieselError::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)
+    );
+    assert!(by_kind, "{result:?}");
+    assert_error!(result, Database, NotApplied, lasting, no_contention);
+    assert_eq!(db.balance(1), 1_000);
+    assert_usable!(db, conn);
+}
+
+#[law(postgres)]
+fn read_only_transaction_is_an_error_of_diesel(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute("SET default_transaction_read_only = on")
+        .unwrap();
+    let result = with_row_lock(conn, accounts::table.find(1), nothing);
+    let read_only = matches!(
+        result,
+        Err(LockError::Database(DieselError::DatabaseError(
+            DatabaseErrorKind::ReadOnlyTransaction,
+            _
+        )))
+    );
+    assert!(read_only, "{result:?}");
+    assert_error!(result, Database, NotApplied, lasting, no_contention);
+    conn.batch_execute("SET default_transaction_read_only = off")
+        .unwrap();
+    assert_usable!(db, conn);
+}
+
+#[law(mysql, mariadb)]
+fn write_in_a_read_only_transaction_is_an_error_of_diesel(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute("SET SESSION TRANSACTION READ ONLY")
+        .unwrap();
+    let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+        conn.batch_execute(CHANGE_1)?;
+        Ok::<_, LockError>(())
+    });
+    assert_error!(result, Database, NotApplied, lasting, no_contention);
+    conn.batch_execute("SET SESSION TRANSACTION READ WRITE")
+        .unwrap();
+    assert_usable!(db, conn);
+}
+
+#[law(sqlite)]
+fn write_in_a_read_only_database_is_an_error_of_diesel(db: &Db) {
+    let conn = &mut Conn::establish(&format!("file:{}?mode=ro", db.url())).unwrap();
+    let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+        conn.batch_execute(CHANGE_1)?;
+        Ok::<_, LockError>(())
+    });
+    assert_error!(result, Database, NotApplied, lasting, no_contention);
+    assert_eq!(
+        accounts::table.count().get_result(conn),
+        Ok(4_i64),
+        "the connection is usable"
+    );
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn unknown_table_is_an_error_of_diesel(db: &Db) {
+    let conn = &mut db.connect();
+    let query = crate::session::nowhere::table.find(1);
+    let result = with_row_lock(conn, query, |_, _: Locked<(i32,)>| Ok::<_, LockError>(()));
+    assert_error!(result, Database, NotApplied, lasting, no_contention);
+    assert_usable!(db, conn);
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn violated_constraint_is_an_error_of_diesel(db: &Db) {
+    let conn = &mut db.connect();
+    let result = with_row_locks(
+        conn,
+        [1, 2],
+        |conn, [mut first, _]: [Locked<Account>; 2]| {
             conn.batch_execute(CHANGE_2)?;
             first.balance = -2_000_000;
             first.save_changes::<Account>(conn)?;
             Ok::<_, LockError>(())
-        });
-        assert_error!(result, Database, NotApplied, lasting, no_contention);
-        assert_eq!((db.balance(1), db.balance(2)), (1_000, 1_000));
-        assert_usable!(db, conn);
-    }
+        },
+    );
+    assert_error!(result, Database, NotApplied, lasting, no_contention);
+    assert_eq!((db.balance(1), db.balance(2)), (1_000, 1_000));
+    assert_usable!(db, conn);
 }
 
 /// No transaction is open, and locked calls and plain statements work.

@@ -5,8 +5,8 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Retry, RetryCause, RowLock};
+use law::law;
 
-use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 /// Each begins as a message of one of the servers does, and goes on as only a user's can.
@@ -72,94 +72,112 @@ macro_rules! attempts {
 
 const CHANGE: &str = "UPDATE accounts SET balance = 7 WHERE id = 1";
 
-laws! {
-    [postgres, mysql, mariadb, sqlite] fn error_that_only_begins_like_the_servers_is_the_users_own(db) {
-        let conn = &mut db.connect();
-        for text in ALIKE {
-            conn.batch_execute(&raise(Db::STAMP, text)).unwrap();
-            let (result, attempts) = attempts!(conn, CHANGE);
-            let Err(LockError::Database(error)) = &result else { panic!("{text}: {result:?}") };
-            assert!(error.to_string().contains(text), "{error}");
-            assert_eq!(attempts, 1, "{text}");
-        }
-    }
-
-    /// Twin, and what the classification can't know: Diesel keeps only the text of such an error.
-    /// The work is rolled back either way, so a retry repeats work and loses none.
-    [postgres, mysql, mariadb, sqlite] fn twin_error_in_the_servers_own_words_is_taken_for_the_servers(db) {
-        let conn = &mut db.connect();
-        let (text, cause) = match Db::STAMP {
-            "postgres" => ("deadlock detected", RetryCause::Deadlock),
-            "sqlite" => ("database is locked", RetryCause::Timeout),
-            _ => ("Lock wait timeout exceeded; try restarting transaction", RetryCause::Timeout),
-        };
+#[law(postgres, mysql, mariadb, sqlite)]
+fn error_that_only_begins_like_the_servers_is_the_users_own(db: &Db) {
+    let conn = &mut db.connect();
+    for text in ALIKE {
         conn.batch_execute(&raise(Db::STAMP, text)).unwrap();
         let (result, attempts) = attempts!(conn, CHANGE);
-        let Err(LockError::RetriesExhausted { first, .. }) = &result else { panic!("{result:?}") };
-        assert_eq!((*first, attempts), (cause, 3));
-        assert_eq!(db.balance(1), 1_000);
+        let Err(LockError::Database(error)) = &result else {
+            panic!("{text}: {result:?}")
+        };
+        assert!(error.to_string().contains(text), "{error}");
+        assert_eq!(attempts, 1, "{text}");
     }
+}
 
-    /// A value is quoted in the details of an error, and a deadlock is known by its details.
-    [postgres] fn value_that_is_named_like_a_lock_is_no_deadlock(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute(
-            "ALTER TABLE accounts ALTER owner TYPE TEXT; \
-             CREATE VIEW small AS SELECT * FROM accounts WHERE balance < 0 WITH CHECK OPTION",
-        )
-        .unwrap();
-        let wait = "Process 11 waits for ShareLock on transaction 7; blocked by process 22.";
-        let back = "Process 22 waits for ShareLock on transaction 8; blocked by process 11.";
-        let statements = [
-            "SELECT CAST('ShareLock' AS json)".to_owned(),
-            "INSERT INTO small VALUES (9, 'Mr ShareLock', 1)".to_owned(),
-            format!("INSERT INTO small VALUES (11, E'{wait}\\n{back}', 1)"),
-            format!("INSERT INTO small VALUES (11, E'\\n{wait}\\n{back}\\n', 1)"),
-            format!("DO $$ BEGIN RAISE EXCEPTION 'no' USING DETAIL = '{wait}', HINT = 'none'; END $$"),
-        ];
-        for sql in statements {
-            let (result, attempts) = attempts!(conn, &*sql);
-            let Err(LockError::Database(error)) = &result else { panic!("{sql}: {result:?}") };
-            // Twin: the rule that looked for the name alone took each of them for a deadlock.
-            assert!(details(error).contains("ShareLock"), "{error:?}");
-            assert_eq!(attempts, 1, "{sql}");
-        }
-    }
+/// Twin, and what the classification can't know: Diesel keeps only the text of such an error.
+/// The work is rolled back either way, so a retry repeats work and loses none.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn twin_error_in_the_servers_own_words_is_taken_for_the_servers(db: &Db) {
+    let conn = &mut db.connect();
+    let (text, cause) = match Db::STAMP {
+        "postgres" => ("deadlock detected", RetryCause::Deadlock),
+        "sqlite" => ("database is locked", RetryCause::Timeout),
+        _ => (
+            "Lock wait timeout exceeded; try restarting transaction",
+            RetryCause::Timeout,
+        ),
+    };
+    conn.batch_execute(&raise(Db::STAMP, text)).unwrap();
+    let (result, attempts) = attempts!(conn, CHANGE);
+    let Err(LockError::RetriesExhausted { first, .. }) = &result else {
+        panic!("{result:?}")
+    };
+    assert_eq!((*first, attempts), (cause, 3));
+    assert_eq!(db.balance(1), 1_000);
+}
 
-    /// Diesel's kind tells a violated constraint.
-    [postgres, mysql, mariadb, sqlite] fn duplicate_of_a_hostile_key_is_a_violated_constraint(db) {
-        let conn = &mut db.connect();
-        for text in ALIKE {
-            diesel::sql_query(format!("INSERT INTO tokens VALUES ('{text}', 1)")).execute(conn).unwrap();
-            let again = format!("INSERT INTO tokens VALUES ('{text}', 1)");
-            let (result, attempts) = attempts!(conn, &*again);
-            assert!(matches!(result, Err(LockError::Database(_))), "{result:?}");
-            assert_eq!(attempts, 1);
-        }
+/// A value is quoted in the details of an error, and a deadlock is known by its details.
+#[law(postgres)]
+fn value_that_is_named_like_a_lock_is_no_deadlock(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute(
+        "ALTER TABLE accounts ALTER owner TYPE TEXT; \
+         CREATE VIEW small AS SELECT * FROM accounts WHERE balance < 0 WITH CHECK OPTION",
+    )
+    .unwrap();
+    let wait = "Process 11 waits for ShareLock on transaction 7; blocked by process 22.";
+    let back = "Process 22 waits for ShareLock on transaction 8; blocked by process 11.";
+    let statements = [
+        "SELECT CAST('ShareLock' AS json)".to_owned(),
+        "INSERT INTO small VALUES (9, 'Mr ShareLock', 1)".to_owned(),
+        format!("INSERT INTO small VALUES (11, E'{wait}\\n{back}', 1)"),
+        format!("INSERT INTO small VALUES (11, E'\\n{wait}\\n{back}\\n', 1)"),
+        format!("DO $$ BEGIN RAISE EXCEPTION 'no' USING DETAIL = '{wait}', HINT = 'none'; END $$"),
+    ];
+    for sql in statements {
+        let (result, attempts) = attempts!(conn, &*sql);
+        let Err(LockError::Database(error)) = &result else {
+            panic!("{sql}: {result:?}")
+        };
+        // Twin: the rule that looked for the name alone took each of them for a deadlock.
+        assert!(details(error).contains("ShareLock"), "{error:?}");
+        assert_eq!(attempts, 1, "{sql}");
     }
+}
 
-    /// The same error as it leaves a closure by `?`, where nothing is known of the backend.
-    [postgres, mysql, mariadb, sqlite] fn error_of_the_users_own_stays_what_it_is_on_the_way_out(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute(&raise(Db::STAMP, ALIKE[0])).unwrap();
-        let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-            conn.batch_execute(CHANGE)?;
-            QueryResult::Ok(())
-        });
-        let error = LockError::from(result.unwrap_err());
-        assert!(matches!(error, LockError::Database(_)), "{error:?}");
+/// Diesel's kind tells a violated constraint.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn duplicate_of_a_hostile_key_is_a_violated_constraint(db: &Db) {
+    let conn = &mut db.connect();
+    for text in ALIKE {
+        diesel::sql_query(format!("INSERT INTO tokens VALUES ('{text}', 1)"))
+            .execute(conn)
+            .unwrap();
+        let again = format!("INSERT INTO tokens VALUES ('{text}', 1)");
+        let (result, attempts) = attempts!(conn, &*again);
+        assert!(matches!(result, Err(LockError::Database(_))), "{result:?}");
+        assert_eq!(attempts, 1);
     }
+}
 
-    [mysql, mariadb] fn session_that_the_server_ended_for_idling_is_a_lost_connection(db) {
-        let conn = &mut db.connect();
-        let session = Db::session(conn);
-        conn.batch_execute("SET SESSION wait_timeout = 1").unwrap();
-        db.wait_for_end_of(session);
-        let result = with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| {
-            Ok::<_, LockError>(())
-        });
-        assert!(matches!(result, Err(LockError::ConnectionLost { .. })), "{result:?}");
-    }
+/// The same error as it leaves a closure by `?`, where nothing is known of the backend.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn error_of_the_users_own_stays_what_it_is_on_the_way_out(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute(&raise(Db::STAMP, ALIKE[0])).unwrap();
+    let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+        conn.batch_execute(CHANGE)?;
+        QueryResult::Ok(())
+    });
+    let error = LockError::from(result.unwrap_err());
+    assert!(matches!(error, LockError::Database(_)), "{error:?}");
+}
+
+#[law(mysql, mariadb)]
+fn session_that_the_server_ended_for_idling_is_a_lost_connection(db: &Db) {
+    let conn = &mut db.connect();
+    let session = Db::session(conn);
+    conn.batch_execute("SET SESSION wait_timeout = 1").unwrap();
+    db.wait_for_end_of(session);
+    let result = with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| {
+        Ok::<_, LockError>(())
+    });
+    assert!(
+        matches!(result, Err(LockError::ConnectionLost { .. })),
+        "{result:?}"
+    );
 }
 
 fn details(error: &DieselError) -> &str {

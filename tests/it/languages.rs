@@ -8,9 +8,9 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel_row_lock::{with_row_lock, LockError, Locked, RowLock};
+use law::law;
 
 use crate::support::calls::{nothing, while_held};
-use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 /// What is not as it should be, so that one run shows all of it.
@@ -134,56 +134,61 @@ macro_rules! changed_row {
     };
 }
 
-laws! {
-    [postgres] fn each_error_of_postgresql_is_typed_in_each_of_its_languages(db) {
-        let mut findings = Findings::default();
-        let shipped = postgresql::shipped_languages(&mut db.connect());
-        for language in &shipped {
-            if !postgresql::LOCALES.iter().any(|(known, _)| known == language) {
-                findings.add("a language of this test", language);
+#[law(postgres)]
+fn each_error_of_postgresql_is_typed_in_each_of_its_languages(db: &Db) {
+    let mut findings = Findings::default();
+    let shipped = postgresql::shipped_languages(&mut db.connect());
+    for language in &shipped {
+        if !postgresql::LOCALES
+            .iter()
+            .any(|(known, _)| known == language)
+        {
+            findings.add("a language of this test", language);
+        }
+    }
+    while_held!(db, 1, RowLock::for_update(), {
+        for (language, locale) in postgresql::LOCALES {
+            findings.language = locale;
+            if shipped.iter().any(|shipped| shipped == language) {
+                postgresql::errors(db, locale, &mut findings);
+            } else if postgresql::EVERYWHERE.contains(&language) {
+                findings.add("shipped", "the server's package has no catalogue of it");
             }
         }
-        while_held!(db, 1, RowLock::for_update(), {
-            for (language, locale) in postgresql::LOCALES {
-                findings.language = locale;
-                if shipped.iter().any(|shipped| shipped == language) {
-                    postgresql::errors(db, locale, &mut findings);
-                } else if postgresql::EVERYWHERE.contains(&language) {
-                    findings.add("shipped", "the server's package has no catalogue of it");
-                }
-            }
-        });
-        findings.expect_none();
-    }
+    });
+    findings.expect_none();
+}
 
-    [mysql] fn each_error_of_mysql_is_typed_in_each_of_its_languages(db) {
-        let mut findings = Findings::default();
-        while_held!(db, 1, RowLock::for_update(), {
-            // All at once: none of them can wait for less than a second.
-            let timeouts = thread::scope(|scope| {
-                let waits = mysql::LOCALES.map(|locale| scope.spawn(move || mysql::timeouts(db, locale)));
-                waits.map(|wait| wait.join().unwrap())
-            });
-            for (locale, [wait, idle]) in mysql::LOCALES.into_iter().zip(timeouts) {
-                findings.language = locale;
-                expect!(findings, Timeout, wait);
-                expect!(findings, ConnectionLost, idle);
-                mysql::errors(db, locale, &mut findings);
-            }
+#[law(mysql)]
+fn each_error_of_mysql_is_typed_in_each_of_its_languages(db: &Db) {
+    let mut findings = Findings::default();
+    while_held!(db, 1, RowLock::for_update(), {
+        // All at once: none of them can wait for less than a second.
+        let timeouts = thread::scope(|scope| {
+            let waits =
+                mysql::LOCALES.map(|locale| scope.spawn(move || mysql::timeouts(db, locale)));
+            waits.map(|wait| wait.join().unwrap())
         });
-        findings.expect_none();
-    }
+        for (locale, [wait, idle]) in mysql::LOCALES.into_iter().zip(timeouts) {
+            findings.language = locale;
+            expect!(findings, Timeout, wait);
+            expect!(findings, ConnectionLost, idle);
+            mysql::errors(db, locale, &mut findings);
+        }
+    });
+    findings.expect_none();
+}
 
-    [mariadb] fn each_error_of_mariadb_is_typed_in_each_of_its_languages(db) {
-        let mut findings = Findings::default();
-        while_held!(db, 1, RowLock::for_update(), {
-            for locale in mariadb::LOCALES {
-                findings.language = locale;
-                mariadb::errors(db, locale, &mut findings);
-            }
-        });
-        findings.expect_none();
-    }
+#[law(mariadb)]
+fn each_error_of_mariadb_is_typed_in_each_of_its_languages(db: &Db) {
+    let mut findings = Findings::default();
+    while_held!(db, 1, RowLock::for_update(), {
+        for locale in mariadb::LOCALES {
+            findings.language = locale;
+            mariadb::errors(db, locale, &mut findings);
+        }
+    });
+    findings.expect_none();
 }
 
 #[cfg(feature = "postgres")]
@@ -327,7 +332,8 @@ mod mysql {
         expect!(findings, Cancelled, cancel);
         expect!(findings, Deadlock, deadlock!(db, conn, rival));
 
-        // Its words are those of a cancelled statement, so the call asks whether there is still a server.
+        // Its words are those of a cancelled statement, so the call asks whether there is still a
+        // server.
         let killed = inside!(rival, "KILL CONNECTION_ID()");
         expect!(findings, ConnectionLost, killed);
     }

@@ -1,5 +1,5 @@
-//! The example `lock_top`, driven in a terminal as its users do, on a server of its own: what it ends
-//! must not be somebody else's.
+//! The example `lock_top`, driven in a terminal as its users do, on a server of its own: what it
+//! ends must not be somebody else's.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -10,7 +10,6 @@
 mod support;
 
 mod bank;
-mod blockers;
 mod conversions;
 mod durable;
 mod durations;
@@ -56,4 +55,5 @@ mod swallowed;
 mod telemetry;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod unlocked;
+mod wait_options;
 mod waits;

@@ -4,9 +4,9 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error::RollbackTransaction;
 use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, RowLock};
+use law::law;
 
 use crate::support::calls::ask;
-use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 macro_rules! is_locked {
@@ -59,36 +59,56 @@ fn open_savepoints<C: Connection>(conn: &mut C) -> Option<u32> {
     status.transaction_depth().unwrap().map(Into::into)
 }
 
-laws! {
-    [postgres, mysql, mariadb, sqlite] fn inner_ok_and_outer_ok_keep_both_changes(db) {
-        assert_eq!(nested!(db, Ok(()), Ok(())), (11, 22));
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn inner_ok_and_outer_ok_keep_both_changes(db: &Db) {
+    assert_eq!(nested!(db, Ok(()), Ok(())), (11, 22));
+}
 
-    [postgres, mysql, mariadb, sqlite] fn inner_err_and_outer_ok_keep_the_outer_change(db) {
-        assert_eq!(nested!(db, Err(RollbackTransaction), Ok(())), (11, 1_000));
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn inner_err_and_outer_ok_keep_the_outer_change(db: &Db) {
+    assert_eq!(nested!(db, Err(RollbackTransaction), Ok(())), (11, 1_000));
+}
 
-    [postgres, mysql, mariadb, sqlite] fn inner_ok_and_outer_err_keep_nothing(db) {
-        assert_eq!(nested!(db, Ok(()), Err(RollbackTransaction)), (1_000, 1_000));
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn inner_ok_and_outer_err_keep_nothing(db: &Db) {
+    assert_eq!(
+        nested!(db, Ok(()), Err(RollbackTransaction)),
+        (1_000, 1_000)
+    );
+}
 
-    [postgres, mysql, mariadb, sqlite] fn inner_err_and_outer_err_keep_nothing(db) {
-        assert_eq!(nested!(db, Err(RollbackTransaction), Err(RollbackTransaction)), (1_000, 1_000));
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn inner_err_and_outer_err_keep_nothing(db: &Db) {
+    assert_eq!(
+        nested!(db, Err(RollbackTransaction), Err(RollbackTransaction)),
+        (1_000, 1_000)
+    );
+}
 
-    [postgres, mysql, mariadb, sqlite] fn inner_lock_lasts_until_the_outermost_transaction_ends(db) {
-        let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
-            with_row_lock(conn, accounts::table.find(2), |_, _: Locked<Account>| Ok::<_, LockError>(()))?;
+#[law(postgres, mysql, mariadb, sqlite)]
+fn inner_lock_lasts_until_the_outermost_transaction_ends(db: &Db) {
+    let result = with_row_lock(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |conn, _: Locked<Account>| {
+            with_row_lock(conn, accounts::table.find(2), |_, _: Locked<Account>| {
+                Ok::<_, LockError>(())
+            })?;
             assert!(is_locked!(db, 2));
             Ok::<_, LockError>(())
-        });
-        result.unwrap();
-        assert!(!is_locked!(db, 2));
-    }
+        },
+    );
+    result.unwrap();
+    assert!(!is_locked!(db, 2));
+}
 
-    /// E12: PostgreSQL gives up the locks of a savepoint that is rolled back, InnoDB keeps them.
-    [postgres] fn inner_lock_ends_when_its_savepoint_is_rolled_back(db) {
-        let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
+/// E12: PostgreSQL gives up the locks of a savepoint that is rolled back, InnoDB keeps them.
+#[law(postgres)]
+fn inner_lock_ends_when_its_savepoint_is_rolled_back(db: &Db) {
+    let result = with_row_lock(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |conn, _: Locked<Account>| {
             let inner = with_row_lock(conn, accounts::table.find(2), |_, _: Locked<Account>| {
                 assert!(is_locked!(db, 2));
                 Err::<(), _>(RollbackTransaction)
@@ -96,13 +116,18 @@ laws! {
             assert!(inner.is_err());
             assert!(!is_locked!(db, 2));
             Ok::<_, LockError>(())
-        });
-        result.unwrap();
-    }
+        },
+    );
+    result.unwrap();
+}
 
-    /// PostgreSQL's spec `delete-abort-savept`.
-    [postgres, mysql, mariadb, sqlite] fn outer_lock_survives_an_inner_rollback_on_the_same_row(db) {
-        let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
+/// PostgreSQL's spec `delete-abort-savept`.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn outer_lock_survives_an_inner_rollback_on_the_same_row(db: &Db) {
+    let result = with_row_lock(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |conn, _: Locked<Account>| {
             let inner = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
                 diesel::delete(accounts::table.find(1)).execute(conn)?;
                 Err::<(), _>(RollbackTransaction)
@@ -110,35 +135,52 @@ laws! {
             assert!(inner.is_err());
             assert!(is_locked!(db, 1));
             Ok::<_, LockError>(())
-        });
-        result.unwrap();
-        assert_eq!(db.balance(1), 1_000);
-    }
+        },
+    );
+    result.unwrap();
+    assert_eq!(db.balance(1), 1_000);
+}
 
-    [postgres, mysql, mariadb] fn call_in_a_transaction_of_diesel_is_a_savepoint(db) {
-        let conn = &mut db.connect();
-        let result = conn.transaction(|conn| {
-            conn.batch_execute("UPDATE accounts SET balance = 33 WHERE id = 3")?;
-            let inner = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+#[law(postgres, mysql, mariadb)]
+fn call_in_a_transaction_of_diesel_is_a_savepoint(db: &Db) {
+    let conn = &mut db.connect();
+    let result = conn.transaction(|conn| {
+        conn.batch_execute("UPDATE accounts SET balance = 33 WHERE id = 3")?;
+        let inner = with_row_lock(
+            conn,
+            accounts::table.find(1),
+            |conn, mut account: Locked<Account>| {
                 account.balance = 11;
                 account.save_changes::<Account>(conn)?;
                 Err::<(), _>(RollbackTransaction)
-            });
-            assert_eq!(inner, Err(RollbackTransaction));
-            with_row_lock(conn, accounts::table.find(2), |conn, mut account: Locked<Account>| {
+            },
+        );
+        assert_eq!(inner, Err(RollbackTransaction));
+        with_row_lock(
+            conn,
+            accounts::table.find(2),
+            |conn, mut account: Locked<Account>| {
                 account.balance = 22;
                 account.save_changes::<Account>(conn)
-            })?;
-            assert_eq!(db.balance(2), 1_000, "not committed yet");
-            assert!(is_locked!(db, 2));
-            QueryResult::Ok(())
-        });
-        result.unwrap();
-        assert_eq!((db.balance(1), db.balance(2), db.balance(3)), (1_000, 22, 33));
-    }
+            },
+        )?;
+        assert_eq!(db.balance(2), 1_000, "not committed yet");
+        assert!(is_locked!(db, 2));
+        QueryResult::Ok(())
+    });
+    result.unwrap();
+    assert_eq!(
+        (db.balance(1), db.balance(2), db.balance(3)),
+        (1_000, 22, 33)
+    );
+}
 
-    [postgres, mysql, mariadb, sqlite] fn transaction_of_diesel_in_a_call_is_a_savepoint(db) {
-        let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, mut account: Locked<Account>| {
+#[law(postgres, mysql, mariadb, sqlite)]
+fn transaction_of_diesel_in_a_call_is_a_savepoint(db: &Db) {
+    let result = with_row_lock(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |conn, mut account: Locked<Account>| {
             account.balance = 11;
             account.save_changes::<Account>(conn)?;
             let inner = conn.transaction(|conn| {
@@ -146,87 +188,157 @@ laws! {
                 Err::<(), _>(RollbackTransaction)
             });
             assert!(inner.is_err());
-            conn.transaction(|conn| conn.batch_execute("UPDATE accounts SET balance = 33 WHERE id = 3"))
-        });
-        result.unwrap();
-        assert_eq!((db.balance(1), db.balance(2), db.balance(3)), (11, 1_000, 33));
-    }
+            conn.transaction(|conn| {
+                conn.batch_execute("UPDATE accounts SET balance = 33 WHERE id = 3")
+            })
+        },
+    );
+    result.unwrap();
+    assert_eq!(
+        (db.balance(1), db.balance(2), db.balance(3)),
+        (11, 1_000, 33)
+    );
+}
 
-    [postgres, mysql, mariadb] fn failed_inner_call_leaves_the_outer_transaction_usable(db) {
-        let mut holder = db.connect();
-        holder.batch_execute("BEGIN; UPDATE accounts SET balance = 5 WHERE id = 4").unwrap();
-        let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, mut account: Locked<Account>| {
+#[law(postgres, mysql, mariadb)]
+fn failed_inner_call_leaves_the_outer_transaction_usable(db: &Db) {
+    let mut holder = db.connect();
+    holder
+        .batch_execute("BEGIN; UPDATE accounts SET balance = 5 WHERE id = 4")
+        .unwrap();
+    let result = with_row_lock(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |conn, mut account: Locked<Account>| {
             account.balance = 11;
             account.save_changes::<Account>(conn)?;
-            let busy = RowLock::for_update().no_wait().with(conn, accounts::table.find(4), |_, _: Locked<Account>| {
+            let busy = RowLock::for_update().no_wait().with(
+                conn,
+                accounts::table.find(4),
+                |_, _: Locked<Account>| Ok::<_, LockError>(()),
+            );
+            assert!(matches!(busy, Err(LockError::Busy { .. })), "{busy:?}");
+            let missing = with_row_locks(conn, [2, 77], |_, _: [Locked<Account>; 2]| {
                 Ok::<_, LockError>(())
             });
-            assert!(matches!(busy, Err(LockError::Busy { .. })), "{busy:?}");
-            let missing = with_row_locks(conn, [2, 77], |_, _: [Locked<Account>; 2]| Ok::<_, LockError>(()));
-            assert!(matches!(missing, Err(LockError::NotFound { key: Some(_) })), "{missing:?}");
+            assert!(
+                matches!(missing, Err(LockError::NotFound { key: Some(_) })),
+                "{missing:?}"
+            );
             account.balance = 12;
             account.save_changes::<Account>(conn)
-        });
-        result.unwrap();
-        assert_eq!(db.balance(1), 12);
-    }
+        },
+    );
+    result.unwrap();
+    assert_eq!(db.balance(1), 12);
+}
 
-    [postgres, mysql, mariadb, sqlite] fn savepoints_nest_three_deep(db) {
-        let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
-            with_row_lock(conn, accounts::table.find(2), |conn, mut two: Locked<Account>| {
-                two.balance = 22;
-                two.save_changes::<Account>(conn)?;
-                let third = with_row_lock(conn, accounts::table.find(3), |conn, mut three: Locked<Account>| {
-                    three.balance = 33;
-                    three.save_changes::<Account>(conn)?;
-                    Err::<(), _>(RollbackTransaction)
-                });
-                assert_eq!(third, Err(RollbackTransaction));
-                QueryResult::Ok(())
-            })
-        });
-        result.unwrap();
-        assert_eq!((db.balance(2), db.balance(3)), (22, 1_000));
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn savepoints_nest_three_deep(db: &Db) {
+    let result = with_row_lock(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |conn, _: Locked<Account>| {
+            with_row_lock(
+                conn,
+                accounts::table.find(2),
+                |conn, mut two: Locked<Account>| {
+                    two.balance = 22;
+                    two.save_changes::<Account>(conn)?;
+                    let third = with_row_lock(
+                        conn,
+                        accounts::table.find(3),
+                        |conn, mut three: Locked<Account>| {
+                            three.balance = 33;
+                            three.save_changes::<Account>(conn)?;
+                            Err::<(), _>(RollbackTransaction)
+                        },
+                    );
+                    assert_eq!(third, Err(RollbackTransaction));
+                    QueryResult::Ok(())
+                },
+            )
+        },
+    );
+    result.unwrap();
+    assert_eq!((db.balance(2), db.balance(3)), (22, 1_000));
+}
 
-    [postgres, mysql, mariadb, sqlite] fn outermost_refuses_inside_a_locked_call(db) {
-        let result = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, mut account: Locked<Account>| {
-            let inner = RowLock::for_update().outermost().with(conn, accounts::table.find(2), |_, _: Locked<Account>| {
-                Ok::<_, LockError>(())
-            });
-            assert!(matches!(inner, Err(LockError::AlreadyInTransaction { .. })), "{inner:?}");
+#[law(postgres, mysql, mariadb, sqlite)]
+fn outermost_refuses_inside_a_locked_call(db: &Db) {
+    let result = with_row_lock(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |conn, mut account: Locked<Account>| {
+            let inner = RowLock::for_update().outermost().with(
+                conn,
+                accounts::table.find(2),
+                |_, _: Locked<Account>| Ok::<_, LockError>(()),
+            );
+            assert!(
+                matches!(inner, Err(LockError::AlreadyInTransaction { .. })),
+                "{inner:?}"
+            );
             account.balance = 11;
             account.save_changes::<Account>(conn)
-        });
-        result.unwrap();
-        assert_eq!(db.balance(1), 11, "the refusal costs the outer call nothing");
-    }
+        },
+    );
+    result.unwrap();
+    assert_eq!(
+        db.balance(1),
+        11,
+        "the refusal costs the outer call nothing"
+    );
+}
 
-    [postgres, mysql, mariadb, sqlite] fn outermost_refuses_inside_a_transaction_of_diesel(db) {
-        let conn = &mut db.connect();
-        let lock = RowLock::for_update().outermost();
-        let inside = conn.transaction(|conn| lock.with(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok(())));
-        assert!(matches!(inside, Err(LockError::AlreadyInTransaction { .. })), "{inside:?}");
-        lock.with(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(())).unwrap();
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn outermost_refuses_inside_a_transaction_of_diesel(db: &Db) {
+    let conn = &mut db.connect();
+    let lock = RowLock::for_update().outermost();
+    let inside = conn.transaction(|conn| {
+        lock.with(
+            conn,
+            accounts::table.find(1),
+            |_, _: Locked<Account>| Ok(()),
+        )
+    });
+    assert!(
+        matches!(inside, Err(LockError::AlreadyInTransaction { .. })),
+        "{inside:?}"
+    );
+    lock.with(conn, accounts::table.find(1), |_, _: Locked<Account>| {
+        Ok::<_, LockError>(())
+    })
+    .unwrap();
+}
 
-    [postgres] fn call_after_a_swallowed_error_of_the_outer_transaction_is_aborted(db) {
-        let result = db.connect().transaction(|conn| {
-            let _ = conn.batch_execute("INSERT INTO accounts VALUES (1, 'again', 0)");
-            with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()))
-        });
-        assert!(matches!(result, Err(LockError::Aborted { .. })), "{result:?}");
-    }
-
-    /// Diesel's test transactions are outer transactions like any other.
-    [postgres, mysql, mariadb] fn call_works_in_a_test_transaction(db) {
-        let conn = &mut db.connect();
-        conn.begin_test_transaction().unwrap();
-        with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
-            account.balance = 11;
-            account.save_changes::<Account>(conn)
+#[law(postgres)]
+fn call_after_a_swallowed_error_of_the_outer_transaction_is_aborted(db: &Db) {
+    let result = db.connect().transaction(|conn| {
+        let _ = conn.batch_execute("INSERT INTO accounts VALUES (1, 'again', 0)");
+        with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| {
+            Ok::<_, LockError>(())
         })
-        .unwrap();
-        assert_eq!(db.balance(1), 1_000);
-    }
+    });
+    assert!(
+        matches!(result, Err(LockError::Aborted { .. })),
+        "{result:?}"
+    );
+}
+
+/// Diesel's test transactions are outer transactions like any other.
+#[law(postgres, mysql, mariadb)]
+fn call_works_in_a_test_transaction(db: &Db) {
+    let conn = &mut db.connect();
+    conn.begin_test_transaction().unwrap();
+    with_row_lock(
+        conn,
+        accounts::table.find(1),
+        |conn, mut account: Locked<Account>| {
+            account.balance = 11;
+            account.save_changes::<Account>(conn)
+        },
+    )
+    .unwrap();
+    assert_eq!(db.balance(1), 1_000);
 }

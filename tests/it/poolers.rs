@@ -63,8 +63,8 @@ impl Pooled {
         })
     }
 
-    /// `client` runs `lock` on one of the two sessions, then again on the other, where somebody else
-    /// has prepared a statement before it: one that locks every row *but* that one.
+    /// `client` runs `lock` on one of the two sessions, then again on the other, where somebody
+    /// else has prepared a statement before it: one that locks every row *but* that one.
     fn cross<R>(&self, client: &mut PgConnection, lock: impl Fn(&mut PgConnection) -> R) -> R {
         let [stranger, first, second] = &mut [(); 3].map(|()| self.connect());
         let session = stranger.transaction(|stranger| {

@@ -11,11 +11,12 @@ use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, Retry, RowLock};
+use law::{law, part};
 
 use crate::support::calls::assert_error;
-use crate::support::child::{parts, say};
+use crate::support::child::say;
 use crate::support::schema::{accounts, Account, Seat};
-use crate::support::{laws, wait_until};
+use crate::support::wait_until;
 
 const SHORT: Duration = Duration::from_millis(100);
 /// Not so brief that the server ends the session between two statements on a busy machine.
@@ -30,355 +31,482 @@ fn pool<C: R2D2Connection + 'static>(url: String, size: u32) -> Pool<ConnectionM
         .unwrap()
 }
 
-laws! {
-    [postgres, mysql, mariadb, sqlite] fn all_deposits_of_a_storm_count(db) {
-        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
-        thread::scope(|scope| {
-            for thread in 0..8 {
-                let queue = &queue;
-                scope.spawn(move || {
-                    for call in 0..20 {
-                        if (thread + call) % 3 == 0 {
-                            queue.with_row_lock(1, |conn, mut account| {
+#[law(postgres, mysql, mariadb, sqlite)]
+fn all_deposits_of_a_storm_count(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            let queue = &queue;
+            scope.spawn(move || {
+                for call in 0..20 {
+                    if (thread + call) % 3 == 0 {
+                        queue
+                            .with_row_lock(1, |conn, mut account| {
                                 account.balance += 1;
                                 account.save_changes::<Account>(conn)?;
                                 Ok::<_, LockError>(())
-                            }).unwrap();
-                        } else {
-                            queue.update(1, |account| {
+                            })
+                            .unwrap();
+                    } else {
+                        queue
+                            .update(1, |account| {
                                 account.balance += 1;
                                 Ok::<_, LockError>(())
-                            }).unwrap();
-                        }
+                            })
+                            .unwrap();
                     }
-                });
+                }
+            });
+        }
+    });
+    assert_eq!(db.balance(1), 1_160);
+    let stats = queue.stats();
+    assert_eq!(
+        (stats.served, stats.waiting, stats.turned_away),
+        (160, 0, 0),
+        "{stats:?}"
+    );
+}
+
+/// The batch is the one transaction after the one that holds the row.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn those_who_wait_share_one_transaction(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let answers = while_first_holds!(db, queue, 10, |queue: &RowQueue<Conn, Account>| {
+        queue.update(1, |account| {
+            account.balance += 1;
+            Ok::<_, LockError>(account.balance)
+        })
+    });
+    let mut answers: Vec<i64> = answers.into_iter().map(Result::unwrap).collect();
+    answers.sort_unstable();
+    assert_eq!(
+        answers,
+        (1_001..=1_010).collect::<Vec<_>>(),
+        "each saw those before it"
+    );
+    assert_eq!(db.balance(1), 1_010);
+    let stats = queue.stats();
+    assert!(stats.batches <= 2, "{stats:?}");
+    assert_eq!(stats.changes, 10);
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn error_takes_back_its_own_change_only(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let number = AtomicUsize::new(0);
+    let answers = while_first_holds!(db, queue, 9, |queue: &RowQueue<Conn, Account>| {
+        let refuses = number.fetch_add(1, Ordering::SeqCst) % 3 == 0;
+        queue.update(1, move |account| {
+            account.balance += 1;
+            account.owner.push('!');
+            if refuses {
+                Err(LockError::NotFound { key: None })
+            } else {
+                Ok(())
             }
-        });
-        assert_eq!(db.balance(1), 1_160);
-        let stats = queue.stats();
-        assert_eq!((stats.served, stats.waiting, stats.turned_away), (160, 0, 0), "{stats:?}");
-    }
+        })
+    });
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 6);
+    let saved: Account = accounts::table.find(1).first(&mut db.connect()).unwrap();
+    assert_eq!((saved.balance, &*saved.owner), (1_006, "Ada!!!!!!"));
+}
 
-    /// The batch is the one transaction after the one that holds the row.
-    [postgres, mysql, mariadb, sqlite] fn those_who_wait_share_one_transaction(db) {
-        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
-        let answers = while_first_holds!(db, queue, 10, |queue: &RowQueue<Conn, Account>| {
-            queue.update(1, |account| {
-                account.balance += 1;
-                Ok::<_, LockError>(account.balance)
-            })
-        });
-        let mut answers: Vec<i64> = answers.into_iter().map(Result::unwrap).collect();
-        answers.sort_unstable();
-        assert_eq!(answers, (1_001..=1_010).collect::<Vec<_>>(), "each saw those before it");
-        assert_eq!(db.balance(1), 1_010);
-        let stats = queue.stats();
-        assert!(stats.batches <= 2, "{stats:?}");
-        assert_eq!(stats.changes, 10);
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn error_takes_back_its_own_change_only(db) {
-        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
-        let number = AtomicUsize::new(0);
-        let answers = while_first_holds!(db, queue, 9, |queue: &RowQueue<Conn, Account>| {
-            let refuses = number.fetch_add(1, Ordering::SeqCst) % 3 == 0;
+#[law(postgres, mysql, mariadb, sqlite)]
+fn panic_takes_back_its_own_change_and_goes_on_in_its_caller(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let number = AtomicUsize::new(0);
+    let answers = while_first_holds!(db, queue, 9, |queue: &RowQueue<Conn, Account>| {
+        let panics = number.fetch_add(1, Ordering::SeqCst) % 3 == 0;
+        catch_unwind(AssertUnwindSafe(|| {
             queue.update(1, move |account| {
-                account.balance += 1;
-                account.owner.push('!');
-                if refuses { Err(LockError::NotFound { key: None }) } else { Ok(()) }
-            })
-        });
-        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 6);
-        let saved: Account = accounts::table.find(1).first(&mut db.connect()).unwrap();
-        assert_eq!((saved.balance, &*saved.owner), (1_006, "Ada!!!!!!"));
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn panic_takes_back_its_own_change_and_goes_on_in_its_caller(db) {
-        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
-        let number = AtomicUsize::new(0);
-        let answers = while_first_holds!(db, queue, 9, |queue: &RowQueue<Conn, Account>| {
-            let panics = number.fetch_add(1, Ordering::SeqCst) % 3 == 0;
-            catch_unwind(AssertUnwindSafe(|| queue.update(1, move |account| {
                 account.balance += 1;
                 assert!(!panics, "in the closure");
                 Ok::<_, LockError>(())
-            })))
-        });
-        let panics: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
-        assert_eq!(panics.len(), 3);
-        assert!(panics.iter().all(|panic| panic.downcast_ref() == Some(&"in the closure")));
-        assert_eq!(db.balance(1), 1_006);
-    }
-
-    /// Nobody's change counts, so there is nothing to write.
-    [postgres, mysql, mariadb, sqlite] fn batch_without_a_change_sends_no_update(db) {
-        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
-        db.connect().batch_execute("UPDATE accounts SET balance = -5 WHERE id = 1").unwrap();
-        let refused = queue.update(1, |account| {
-            account.balance = i64::MIN;
-            Err::<(), _>(LockError::NotFound { key: None })
-        });
-        assert!(matches!(refused, Err(LockError::NotFound { .. })), "{refused:?}");
-        assert_eq!(db.balance(1), -5);
-    }
-
-    /// A `CHECK` of the table refuses the `UPDATE`.
-    [postgres, mysql, mariadb, sqlite] fn everybody_in_a_failed_transaction_has_the_error_and_nothing_is_applied(db) {
-        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
-        let number = AtomicUsize::new(0);
-        let answers = while_first_holds!(db, queue, 5, |queue: &RowQueue<Conn, Account>| {
-            let breaks = number.fetch_add(1, Ordering::SeqCst) == 4;
-            queue.update(1, move |account| {
-                account.balance += if breaks { -2_000_000 } else { 1 };
-                Ok::<_, LockError>(())
             })
-        });
-        let failed = answers.iter().filter(|answer| matches!(answer, Err(LockError::Database(_)))).count();
-        let applied = i64::try_from(answers.len() - failed).unwrap();
-        assert!(failed > 0, "{answers:?}");
-        assert_eq!(db.balance(1), 1_000 + applied);
-        // The line is open.
-        queue.update(1, |_| Ok::<_, LockError>(())).unwrap();
-    }
+        }))
+    });
+    let panics: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    assert_eq!(panics.len(), 3);
+    assert!(panics
+        .iter()
+        .all(|panic| panic.downcast_ref() == Some(&"in the closure")));
+    assert_eq!(db.balance(1), 1_006);
+}
 
-    [postgres, mysql, mariadb, sqlite] fn missing_row_is_not_found_by_name(db) {
-        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
-        let missing = queue.update(77, |_| Ok::<_, LockError>(()));
-        assert!(matches!(&missing, Err(LockError::NotFound { key: Some(key) }) if key == "77"), "{missing:?}");
-        let missing = queue.with_row_lock(77, |_, _| Ok::<_, LockError>(()));
-        assert!(matches!(&missing, Err(LockError::NotFound { key: Some(key) }) if key == "77"), "{missing:?}");
-    }
+/// Nobody's change counts, so there is nothing to write.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn batch_without_a_change_sends_no_update(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
+    db.connect()
+        .batch_execute("UPDATE accounts SET balance = -5 WHERE id = 1")
+        .unwrap();
+    let refused = queue.update(1, |account| {
+        account.balance = i64::MIN;
+        Err::<(), _>(LockError::NotFound { key: None })
+    });
+    assert!(
+        matches!(refused, Err(LockError::NotFound { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(db.balance(1), -5);
+}
 
-    [postgres, mysql, mariadb, sqlite] fn composite_keys_have_lines_too(db) {
-        let queue = RowQueue::<Conn, Seat>::new(pool(db.url(), 2));
-        queue.update(("blue".to_owned(), 2), |seat| {
+/// A `CHECK` of the table refuses the `UPDATE`.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn everybody_in_a_failed_transaction_has_the_error_and_nothing_is_applied(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let number = AtomicUsize::new(0);
+    let answers = while_first_holds!(db, queue, 5, |queue: &RowQueue<Conn, Account>| {
+        let breaks = number.fetch_add(1, Ordering::SeqCst) == 4;
+        queue.update(1, move |account| {
+            account.balance += if breaks { -2_000_000 } else { 1 };
+            Ok::<_, LockError>(())
+        })
+    });
+    let failed = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(LockError::Database(_))))
+        .count();
+    let applied = i64::try_from(answers.len() - failed).unwrap();
+    assert!(failed > 0, "{answers:?}");
+    assert_eq!(db.balance(1), 1_000 + applied);
+    // The line is open.
+    queue.update(1, |_| Ok::<_, LockError>(())).unwrap();
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn missing_row_is_not_found_by_name(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
+    let missing = queue.update(77, |_| Ok::<_, LockError>(()));
+    assert!(
+        matches!(&missing, Err(LockError::NotFound { key: Some(key) }) if key == "77"),
+        "{missing:?}"
+    );
+    let missing = queue.with_row_lock(77, |_, _| Ok::<_, LockError>(()));
+    assert!(
+        matches!(&missing, Err(LockError::NotFound { key: Some(key) }) if key == "77"),
+        "{missing:?}"
+    );
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn composite_keys_have_lines_too(db: &Db) {
+    let queue = RowQueue::<Conn, Seat>::new(pool(db.url(), 2));
+    queue
+        .update(("blue".to_owned(), 2), |seat| {
             seat.taken_by = Some("Ada".to_owned());
             Ok::<_, LockError>(())
-        }).unwrap();
-        let taken = queue.with_row_lock(("blue".to_owned(), 2), |_, seat| Ok::<_, LockError>(seat.taken_by.clone()));
-        assert_eq!(taken.unwrap().as_deref(), Some("Ada"));
-        let free = queue.with_row_lock(("blue".to_owned(), 1), |_, seat| Ok::<_, LockError>(seat.taken_by.clone()));
-        assert_eq!(free.unwrap(), None);
-    }
+        })
+        .unwrap();
+    let taken = queue.with_row_lock(("blue".to_owned(), 2), |_, seat| {
+        Ok::<_, LockError>(seat.taken_by.clone())
+    });
+    assert_eq!(taken.unwrap().as_deref(), Some("Ada"));
+    let free = queue.with_row_lock(("blue".to_owned(), 1), |_, seat| {
+        Ok::<_, LockError>(seat.taken_by.clone())
+    });
+    assert_eq!(free.unwrap(), None);
+}
 
-    /// The reason for the queue: the pool is not drained.
-    [postgres, mysql, mariadb] fn callers_of_a_hot_row_take_two_connections_and_other_rows_go_on(db) {
-        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 3));
-        while_first_holds!(db, queue, 8, |queue: &RowQueue<Conn, Account>| {
-            queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()))
-        }, meanwhile {
-            db.wait_for_waiters(1);
-            queue.with_row_lock(2, |_, _| Ok::<_, LockError>(())).unwrap();
-            queue.update(3, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
-        });
-    }
+/// The reason for the queue: the pool is not drained.
+#[law(postgres, mysql, mariadb)]
+fn callers_of_a_hot_row_take_two_connections_and_other_rows_go_on(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 3));
+    while_first_holds!(db, queue, 8, |queue: &RowQueue<Conn, Account>| {
+        queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()))
+    }, meanwhile {
+        db.wait_for_waiters(1);
+        queue.with_row_lock(2, |_, _| Ok::<_, LockError>(())).unwrap();
+        queue.update(3, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
+    });
+}
 
-    /// Twin: without the queue, everybody waits with a connection, and there is none for the others.
-    [postgres, mysql, mariadb] fn twin_callers_without_a_queue_drain_the_pool(db) {
-        let pool = pool::<Conn>(db.url(), 3);
-        thread::scope(|scope| {
-            with_row_lock(&mut *pool.get().unwrap(), accounts::table.find(1), |_, _: Locked<Account>| {
+/// Twin: without the queue, everybody waits with a connection, and there is none for the others.
+#[law(postgres, mysql, mariadb)]
+fn twin_callers_without_a_queue_drain_the_pool(db: &Db) {
+    let pool = pool::<Conn>(db.url(), 3);
+    thread::scope(|scope| {
+        with_row_lock(
+            &mut *pool.get().unwrap(),
+            accounts::table.find(1),
+            |_, _: Locked<Account>| {
                 for _ in 0..8 {
-                    scope.spawn(|| with_row_lock(&mut *pool.get().unwrap(), accounts::table.find(1), |_, _: Locked<Account>| {
-                        Ok::<_, LockError>(())
-                    }));
+                    scope.spawn(|| {
+                        with_row_lock(
+                            &mut *pool.get().unwrap(),
+                            accounts::table.find(1),
+                            |_, _: Locked<Account>| Ok::<_, LockError>(()),
+                        )
+                    });
                 }
                 db.wait_for_waiters(2);
                 assert!(pool.get_timeout(SHORT).is_err(), "a connection is left");
                 Ok::<_, LockError>(())
-            })
-            .unwrap();
-        });
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn caller_whose_turn_does_not_come_gives_up_and_leaves_no_trace(db) {
-        let patient = RowQueue::<Conn, Account>::builder().longest_wait(SHORT).build(pool(db.url(), 4));
-        let answers = while_first_holds!(db, patient, 4, |queue: &RowQueue<Conn, Account>| {
-            queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) })
-        }, meanwhile {
-            wait_until("all but the one at the server gave up", Duration::from_millis(5), || {
-                patient.stats().turned_away >= 3
-            });
-        });
-        let gave_up = answers.iter().filter(|answer| matches!(answer, Err(LockError::QueueTimeout { .. }))).count();
-        assert!(gave_up >= 3, "{answers:?}");
-        assert_eq!(db.balance(1), 1_000 + i64::try_from(4 - gave_up).unwrap());
-        for answer in answers.into_iter().filter(Result::is_err) {
-            assert_error!(answer, QueueTimeout, NotApplied, transient, contention);
-        }
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn line_that_is_full_turns_away_at_once(db) {
-        let queue = RowQueue::<Conn, Account>::builder().longest_line(1).build(pool(db.url(), 4));
-        let answers = while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
-            queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()))
-        }, meanwhile {
-            wait_until("all others were turned away", Duration::from_millis(5), || {
-                queue.stats().turned_away >= 4
-            });
-        });
-        for answer in answers.into_iter().filter(Result::is_err) {
-            assert_error!(answer, QueueFull, NotApplied, transient, contention);
-        }
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn batch_is_no_larger_than_it_may_be(db) {
-        let queue = RowQueue::<Conn, Account>::builder().largest_batch(3).build(pool(db.url(), 4));
-        while_first_holds!(db, queue, 10, |queue: &RowQueue<Conn, Account>| {
-            queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
-        });
-        let stats = queue.stats();
-        assert_eq!((stats.changes, stats.largest_batch, db.balance(1)), (10, 3, 1_010), "{stats:?}");
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn batch_begins_no_change_after_its_time(db) {
-        let queue = RowQueue::<Conn, Account>::builder().longest_batch(Duration::ZERO).build(pool(db.url(), 4));
-        while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
-            queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
-        });
-        let stats = queue.stats();
-        assert_eq!((stats.changes, stats.largest_batch, db.balance(1)), (6, 1, 1_006), "{stats:?}");
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn pool_without_a_connection_is_an_error_of_the_pool(db) {
-        let pool = Pool::builder()
-            .max_size(1)
-            .connection_timeout(SHORT)
-            .build(ConnectionManager::<Conn>::new(db.url()))
-            .unwrap();
-        let queue = RowQueue::<Conn, Account>::new(pool.clone());
-        let _taken = pool.get().unwrap();
-        let result = queue.update(1, |_| Ok::<_, LockError>(()));
-        assert_error!(result, Pool, NotApplied, transient, no_contention);
-        let result = queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()));
-        assert_error!(result, Pool, NotApplied, transient, no_contention);
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn options_of_the_lock_apply(db) {
-        let queue = RowQueue::<Conn, Account>::builder()
-            .lock(RowLock::for_update().timeout(SHORT))
-            .build(pool(db.url(), 2));
-        with_row_lock(&mut db.connect(), accounts::table.find(1), |_, _: Locked<Account>| {
-            let result = queue.update(1, |_| Ok::<_, LockError>(()));
-            assert_error!(result, Timeout, NotApplied, transient, contention);
-            Ok::<_, LockError>(())
-        })
+            },
+        )
         .unwrap();
-    }
+    });
+}
 
-    [postgres, mysql, mariadb] fn batch_that_holds_too_long_is_not_applied(db) {
-        let queue = RowQueue::<Conn, Account>::builder()
-            .lock(RowLock::for_update().hold_at_most(BRIEF))
-            .build(pool(db.url(), 2));
-        let result = queue.update(1, |account| {
-            account.balance += 1;
-            thread::sleep(BRIEF);
-            Ok::<_, LockError>(())
+#[law(postgres, mysql, mariadb, sqlite)]
+fn caller_whose_turn_does_not_come_gives_up_and_leaves_no_trace(db: &Db) {
+    let patient = RowQueue::<Conn, Account>::builder()
+        .longest_wait(SHORT)
+        .build(pool(db.url(), 4));
+    let answers = while_first_holds!(db, patient, 4, |queue: &RowQueue<Conn, Account>| {
+        queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) })
+    }, meanwhile {
+        wait_until("all but the one at the server gave up", Duration::from_millis(5), || {
+            patient.stats().turned_away >= 3
         });
-        assert_error!(result, HoldExpired, NotApplied, lasting, no_contention);
-        assert_eq!(db.balance(1), 1_000);
-    }
-
-    /// The batch has the row and its `UPDATE` wants the seats, while a rival has the seats and wants
-    /// the row.
-    [postgres, mysql, mariadb] fn changes_that_may_run_again_survive_a_deadlock(db) {
-        let (answers, runs) = deadlock!(db, |queue: &RowQueue<Conn, Account>, change| queue.update_retrying(1, change));
-        answers.unwrap();
-        assert_eq!(runs, 2);
-        assert_eq!(db.balance(1), 1_001);
-    }
-
-    [postgres, mysql, mariadb] fn change_that_runs_once_has_the_deadlock(db) {
-        let (answer, runs) = deadlock!(db, |queue: &RowQueue<Conn, Account>, change| queue.update(1, change));
-        assert_error!(answer, Deadlock, NotApplied, transient, contention);
-        assert_eq!(runs, 1);
-        assert_eq!(db.balance(1), 1_000);
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn two_queues_and_plain_calls_exclude_each_other(db) {
-        // SQLite does not wait at all unless it is told to.
-        let patient = RowLock::for_update().timeout(Duration::from_secs(20));
-        let [one, two] = [(); 2].map(|()| {
-            RowQueue::<Conn, Account>::builder().lock(patient).build(pool(db.url(), 2))
-        });
-        thread::scope(|scope| {
-            for queue in [&one, &two] {
-                for _ in 0..3 {
-                    scope.spawn(move || for _ in 0..10 {
-                        queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
-                    });
-                }
-            }
-            scope.spawn(|| {
-                let conn = &mut db.connect();
-                for _ in 0..10 {
-                    with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
-                        account.balance += 1;
-                        account.save_changes::<Account>(conn)?;
-                        Ok::<_, LockError>(())
-                    }).unwrap();
-                }
-            });
-        });
-        assert_eq!(db.balance(1), 1_070);
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn two_processes_lose_nothing_of_each_other(db) {
-        let processes = [(); 2].map(|()| db.play("queue::depositors", &[]));
-        for process in &processes {
-            assert_eq!(process.hear(), "done");
-        }
-        assert_eq!(db.balance(1), 1_200);
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn panic_of_an_own_transaction_strands_nobody(db) {
-        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 2));
-        for _ in 0..3 {
-            let panicked = catch_unwind(AssertUnwindSafe(|| {
-                queue.with_row_lock(1, |_, _| -> Result<(), LockError> { panic!("in the closure") })
-            }));
-            assert!(panicked.is_err());
-        }
-        queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) }).unwrap();
-        assert_eq!(db.balance(1), 1_001);
-    }
-
-    /// The server ends the session of the batch: everybody knows, and the next one goes on.
-    [postgres, mysql, mariadb] fn lost_connection_is_told_to_everybody_in_the_batch(db) {
-        let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
-        let answers = while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
-            queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) })
-        }, meanwhile {
-            wait_until("the leader waits at the server", Duration::from_millis(5), || db.waiters() == 1);
-            db.kill(db.waiting_session());
-        });
-        let lost = answers.iter().filter(|answer| matches!(answer, Err(LockError::ConnectionLost { .. }))).count();
-        assert!(lost >= 1, "{answers:?}");
-        assert_eq!(db.balance(1), 1_000 + i64::try_from(6 - lost).unwrap());
+    });
+    let gave_up = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(LockError::QueueTimeout { .. })))
+        .count();
+    assert!(gave_up >= 3, "{answers:?}");
+    assert_eq!(db.balance(1), 1_000 + i64::try_from(4 - gave_up).unwrap());
+    for answer in answers.into_iter().filter(Result::is_err) {
+        assert_error!(answer, QueueTimeout, NotApplied, transient, contention);
     }
 }
 
-parts! {
-    /// A hundred deposits, by four threads.
-    [postgres, mysql, mariadb, sqlite] fn depositors(url) {
-        let queue = RowQueue::<Conn, Account>::builder()
-            .lock(RowLock::for_update().timeout(Duration::from_secs(20)))
-            .build(pool(url, 4));
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..25 {
-                        let deposit = |account: &mut Account| {
-                            account.balance += 1;
-                            Ok::<_, LockError>(())
-                        };
-                        queue.update(1, deposit).unwrap();
+#[law(postgres, mysql, mariadb, sqlite)]
+fn line_that_is_full_turns_away_at_once(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::builder()
+        .longest_line(1)
+        .build(pool(db.url(), 4));
+    let answers = while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
+        queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()))
+    }, meanwhile {
+        wait_until("all others were turned away", Duration::from_millis(5), || {
+            queue.stats().turned_away >= 4
+        });
+    });
+    for answer in answers.into_iter().filter(Result::is_err) {
+        assert_error!(answer, QueueFull, NotApplied, transient, contention);
+    }
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn batch_is_no_larger_than_it_may_be(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::builder()
+        .largest_batch(3)
+        .build(pool(db.url(), 4));
+    while_first_holds!(db, queue, 10, |queue: &RowQueue<Conn, Account>| {
+        queue
+            .update(1, |account| {
+                account.balance += 1;
+                Ok::<_, LockError>(())
+            })
+            .unwrap();
+    });
+    let stats = queue.stats();
+    assert_eq!(
+        (stats.changes, stats.largest_batch, db.balance(1)),
+        (10, 3, 1_010),
+        "{stats:?}"
+    );
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn batch_begins_no_change_after_its_time(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::builder()
+        .longest_batch(Duration::ZERO)
+        .build(pool(db.url(), 4));
+    while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
+        queue
+            .update(1, |account| {
+                account.balance += 1;
+                Ok::<_, LockError>(())
+            })
+            .unwrap();
+    });
+    let stats = queue.stats();
+    assert_eq!(
+        (stats.changes, stats.largest_batch, db.balance(1)),
+        (6, 1, 1_006),
+        "{stats:?}"
+    );
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn pool_without_a_connection_is_an_error_of_the_pool(db: &Db) {
+    let pool = Pool::builder()
+        .max_size(1)
+        .connection_timeout(SHORT)
+        .build(ConnectionManager::<Conn>::new(db.url()))
+        .unwrap();
+    let queue = RowQueue::<Conn, Account>::new(pool.clone());
+    let _taken = pool.get().unwrap();
+    let result = queue.update(1, |_| Ok::<_, LockError>(()));
+    assert_error!(result, Pool, NotApplied, transient, no_contention);
+    let result = queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()));
+    assert_error!(result, Pool, NotApplied, transient, no_contention);
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn options_of_the_lock_apply(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::builder()
+        .lock(RowLock::for_update().timeout(SHORT))
+        .build(pool(db.url(), 2));
+    with_row_lock(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |_, _: Locked<Account>| {
+            let result = queue.update(1, |_| Ok::<_, LockError>(()));
+            assert_error!(result, Timeout, NotApplied, transient, contention);
+            Ok::<_, LockError>(())
+        },
+    )
+    .unwrap();
+}
+
+#[law(postgres, mysql, mariadb)]
+fn batch_that_holds_too_long_is_not_applied(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::builder()
+        .lock(RowLock::for_update().hold_at_most(BRIEF))
+        .build(pool(db.url(), 2));
+    let result = queue.update(1, |account| {
+        account.balance += 1;
+        thread::sleep(BRIEF);
+        Ok::<_, LockError>(())
+    });
+    assert_error!(result, HoldExpired, NotApplied, lasting, no_contention);
+    assert_eq!(db.balance(1), 1_000);
+}
+
+/// The batch has the row and its `UPDATE` wants the seats, while a rival has the seats and wants
+/// the row.
+#[law(postgres, mysql, mariadb)]
+fn changes_that_may_run_again_survive_a_deadlock(db: &Db) {
+    let (answers, runs) = deadlock!(db, |queue: &RowQueue<Conn, Account>, change| queue
+        .update_retrying(1, change));
+    answers.unwrap();
+    assert_eq!(runs, 2);
+    assert_eq!(db.balance(1), 1_001);
+}
+
+#[law(postgres, mysql, mariadb)]
+fn change_that_runs_once_has_the_deadlock(db: &Db) {
+    let (answer, runs) = deadlock!(db, |queue: &RowQueue<Conn, Account>, change| queue
+        .update(1, change));
+    assert_error!(answer, Deadlock, NotApplied, transient, contention);
+    assert_eq!(runs, 1);
+    assert_eq!(db.balance(1), 1_000);
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn two_queues_and_plain_calls_exclude_each_other(db: &Db) {
+    // SQLite does not wait at all unless it is told to.
+    let patient = RowLock::for_update().timeout(Duration::from_secs(20));
+    let [one, two] = [(); 2].map(|()| {
+        RowQueue::<Conn, Account>::builder()
+            .lock(patient)
+            .build(pool(db.url(), 2))
+    });
+    thread::scope(|scope| {
+        for queue in [&one, &two] {
+            for _ in 0..3 {
+                scope.spawn(move || {
+                    for _ in 0..10 {
+                        queue
+                            .update(1, |account| {
+                                account.balance += 1;
+                                Ok::<_, LockError>(())
+                            })
+                            .unwrap();
                     }
                 });
             }
+        }
+        scope.spawn(|| {
+            let conn = &mut db.connect();
+            for _ in 0..10 {
+                with_row_lock(
+                    conn,
+                    accounts::table.find(1),
+                    |conn, mut account: Locked<Account>| {
+                        account.balance += 1;
+                        account.save_changes::<Account>(conn)?;
+                        Ok::<_, LockError>(())
+                    },
+                )
+                .unwrap();
+            }
         });
-        say("done");
+    });
+    assert_eq!(db.balance(1), 1_070);
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn two_processes_lose_nothing_of_each_other(db: &Db) {
+    let processes = [(); 2].map(|()| db.play("queue::depositors", &[]));
+    for process in &processes {
+        assert_eq!(process.hear(), "done");
     }
+    assert_eq!(db.balance(1), 1_200);
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn panic_of_an_own_transaction_strands_nobody(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 2));
+    for _ in 0..3 {
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            queue.with_row_lock(1, |_, _| -> Result<(), LockError> {
+                panic!("in the closure")
+            })
+        }));
+        assert!(panicked.is_err());
+    }
+    queue
+        .update(1, |account| {
+            account.balance += 1;
+            Ok::<_, LockError>(())
+        })
+        .unwrap();
+    assert_eq!(db.balance(1), 1_001);
+}
+
+/// The server ends the session of the batch: everybody knows, and the next one goes on.
+#[law(postgres, mysql, mariadb)]
+fn lost_connection_is_told_to_everybody_in_the_batch(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let answers = while_first_holds!(db, queue, 6, |queue: &RowQueue<Conn, Account>| {
+        queue.update(1, |account| { account.balance += 1; Ok::<_, LockError>(()) })
+    }, meanwhile {
+        db.wait_for_waiters(1);
+        db.kill(db.waiting_session());
+    });
+    let lost = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(LockError::ConnectionLost { .. })))
+        .count();
+    assert!(lost >= 1, "{answers:?}");
+    assert_eq!(db.balance(1), 1_000 + i64::try_from(6 - lost).unwrap());
+}
+
+/// A hundred deposits, by four threads.
+#[part(postgres, mysql, mariadb, sqlite)]
+fn depositors(url: String) {
+    let queue = RowQueue::<Conn, Account>::builder()
+        .lock(RowLock::for_update().timeout(Duration::from_secs(20)))
+        .build(pool(url, 4));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    let deposit = |account: &mut Account| {
+                        account.balance += 1;
+                        Ok::<_, LockError>(())
+                    };
+                    queue.update(1, deposit).unwrap();
+                }
+            });
+        }
+    });
+    say("done");
 }
 
 /// Makes `$update` the victim of a deadlock; its answer, and how often the change ran.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Retry, RetryCause, Retryable, RowLock};
+use law::law;
 
 use crate::support::calls::{cross, nothing};
-use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 /// An error of the user's: three lines make it retryable.
@@ -41,201 +41,296 @@ impl Retryable for BankError {
     }
 }
 
-laws! {
-    [postgres, mysql, mariadb] fn victim_of_a_deadlock_in_the_closure_tries_again(db) {
-        let retried = Arc::new(AtomicU32::new(0));
-        let heard = Arc::clone(&retried);
-        let lock = &RowLock::for_update().retry(Retry::new().on_retry(move |failed| {
-            assert_eq!(failed.cause, RetryCause::Deadlock);
-            heard.fetch_add(1, Ordering::SeqCst);
-        }));
-        let results = cross!(db, LockError, |conn, own, f| lock.with(conn, accounts::table.find(own), f));
-        assert!(results.iter().all(Result::is_ok), "{results:?}");
-        assert_eq!((db.balance(1), db.balance(2)), (1_001, 1_001));
-        assert_eq!(retried.load(Ordering::SeqCst), 1);
-    }
+#[law(postgres, mysql, mariadb)]
+fn victim_of_a_deadlock_in_the_closure_tries_again(db: &Db) {
+    let retried = Arc::new(AtomicU32::new(0));
+    let heard = Arc::clone(&retried);
+    let lock = &RowLock::for_update().retry(Retry::new().on_retry(move |failed| {
+        assert_eq!(failed.cause, RetryCause::Deadlock);
+        heard.fetch_add(1, Ordering::SeqCst);
+    }));
+    let results = cross!(db, LockError, |conn, own, f| lock.with(
+        conn,
+        accounts::table.find(own),
+        f
+    ));
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!((db.balance(1), db.balance(2)), (1_001, 1_001));
+    assert_eq!(retried.load(Ordering::SeqCst), 1);
+}
 
-    /// Twin: without a policy it is an error.
-    [postgres, mysql, mariadb] fn twin_without_retry_the_victim_fails(db) {
-        let results = cross!(db, LockError, |conn, own, f| with_row_lock(conn, accounts::table.find(own), f));
-        let deadlocks = results.iter().filter(|result| matches!(result, Err(LockError::Deadlock { .. })));
-        assert_eq!(deadlocks.count(), 1, "{results:?}");
-    }
+/// Twin: without a policy it is an error.
+#[law(postgres, mysql, mariadb)]
+fn twin_without_retry_the_victim_fails(db: &Db) {
+    let results = cross!(db, LockError, |conn, own, f| with_row_lock(
+        conn,
+        accounts::table.find(own),
+        f
+    ));
+    let deadlocks = results
+        .iter()
+        .filter(|result| matches!(result, Err(LockError::Deadlock { .. })));
+    assert_eq!(deadlocks.count(), 1, "{results:?}");
+}
 
-    [postgres, mysql, mariadb] fn plain_diesel_errors_are_retried(db) {
-        let lock = &RowLock::for_update().retry(Retry::new());
-        let results = cross!(db, diesel::result::Error, |conn, own, f| {
-            lock.with(conn, accounts::table.find(own), f)
-        });
-        assert!(results.iter().all(Result::is_ok), "{results:?}");
-    }
+#[law(postgres, mysql, mariadb)]
+fn plain_diesel_errors_are_retried(db: &Db) {
+    let lock = &RowLock::for_update().retry(Retry::new());
+    let results = cross!(db, diesel::result::Error, |conn, own, f| {
+        lock.with(conn, accounts::table.find(own), f)
+    });
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
 
-    [postgres, mysql, mariadb] fn errors_of_the_user_are_retried(db) {
-        let lock = &RowLock::for_update().retry(Retry::new());
-        let results = cross!(db, BankError, |conn, own, f| lock.with(conn, accounts::table.find(own), f));
-        assert!(results.iter().all(Result::is_ok), "{results:?}");
-    }
+#[law(postgres, mysql, mariadb)]
+fn errors_of_the_user_are_retried(db: &Db) {
+    let lock = &RowLock::for_update().retry(Retry::new());
+    let results = cross!(db, BankError, |conn, own, f| lock.with(
+        conn,
+        accounts::table.find(own),
+        f
+    ));
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
 
-    [postgres, mysql, mariadb] fn errors_of_others_are_retried_by_a_closure(db) {
-        let results = cross!(db, anyhow::Error, |conn, own, f| {
-            RowLock::for_update()
-                .retry(Retry::new())
-                .when(|error: &anyhow::Error| RetryCause::of(error.as_ref()))
-                .with(conn, accounts::table.find(own), f)
-        });
-        assert!(results.iter().all(Result::is_ok), "{results:?}");
-    }
+#[law(postgres, mysql, mariadb)]
+fn errors_of_others_are_retried_by_a_closure(db: &Db) {
+    let results = cross!(db, anyhow::Error, |conn, own, f| {
+        RowLock::for_update()
+            .retry(Retry::new())
+            .when(|error: &anyhow::Error| RetryCause::of(error.as_ref()))
+            .with(conn, accounts::table.find(own), f)
+    });
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
 
-    [postgres, mysql, mariadb] fn calls_of_many_rows_are_retried(db) {
-        let lock = &RowLock::for_update().retry(Retry::new());
-        let meet = &Barrier::new(2);
-        thread::scope(|scope| {
-            for (own, other) in [(1, 2), (2, 1)] {
-                scope.spawn(move || {
-                    let mut first = true;
-                    let add = |conn: &mut Conn, rows: Vec<Locked<'_, Account>>| {
-                        assert_eq!(rows.len(), 1);
-                        if std::mem::take(&mut first) {
-                            meet.wait();
-                        }
-                        diesel::update(accounts::table.find(other))
-                            .set(accounts::balance.eq(accounts::balance + 1))
-                            .execute(conn)
-                            .map_err(LockError::from)
-                    };
-                    lock.with_many(&mut db.connect(), [own], add).unwrap();
-                });
-            }
-        });
-        assert_eq!((db.balance(1), db.balance(2)), (1_001, 1_001));
-    }
+#[law(postgres, mysql, mariadb)]
+fn calls_of_many_rows_are_retried(db: &Db) {
+    let lock = &RowLock::for_update().retry(Retry::new());
+    let meet = &Barrier::new(2);
+    thread::scope(|scope| {
+        for (own, other) in [(1, 2), (2, 1)] {
+            scope.spawn(move || {
+                let mut first = true;
+                let add = |conn: &mut Conn, rows: Vec<Locked<'_, Account>>| {
+                    assert_eq!(rows.len(), 1);
+                    if std::mem::take(&mut first) {
+                        meet.wait();
+                    }
+                    diesel::update(accounts::table.find(other))
+                        .set(accounts::balance.eq(accounts::balance + 1))
+                        .execute(conn)
+                        .map_err(LockError::from)
+                };
+                lock.with_many(&mut db.connect(), [own], add).unwrap();
+            });
+        }
+    });
+    assert_eq!((db.balance(1), db.balance(2)), (1_001, 1_001));
+}
 
-    /// Every attempt reads anew, and between two of them nobody is kept out.
-    [postgres, mysql, mariadb, sqlite] fn each_attempt_reads_anew_and_no_lock_is_held_in_between(db) {
-        let url = db.url();
-        let policy = Retry::new().sleeper(move |_| {
-            let other = &mut Conn::establish(&url).unwrap();
-            RowLock::for_update().no_wait().with(other, accounts::table.find(1), |conn, mut account: Locked<Account>| {
-                account.balance += 10;
-                account.save_changes::<Account>(conn)
-            })
+/// Every attempt reads anew, and between two of them nobody is kept out.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn each_attempt_reads_anew_and_no_lock_is_held_in_between(db: &Db) {
+    let url = db.url();
+    let policy = Retry::new().sleeper(move |_| {
+        let other = &mut Conn::establish(&url).unwrap();
+        RowLock::for_update()
+            .no_wait()
+            .with(
+                other,
+                accounts::table.find(1),
+                |conn, mut account: Locked<Account>| {
+                    account.balance += 10;
+                    account.save_changes::<Account>(conn)
+                },
+            )
             .expect("the row is free during the pause");
-        });
-        let mut seen = Vec::new();
-        let result = RowLock::for_update().retry(policy).with(
-            &mut db.connect(),
-            accounts::table.find(1),
-            |_, account: Locked<Account>| {
-                seen.push(account.balance);
-                if seen.len() < 3 { Err(a_deadlock()) } else { Ok(()) }
-            },
-        );
-        result.unwrap();
-        assert_eq!(seen, [1_000, 1_010, 1_020]);
-    }
+    });
+    let mut seen = Vec::new();
+    let result = RowLock::for_update().retry(policy).with(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |_, account: Locked<Account>| {
+            seen.push(account.balance);
+            if seen.len() < 3 {
+                Err(a_deadlock())
+            } else {
+                Ok(())
+            }
+        },
+    );
+    result.unwrap();
+    assert_eq!(seen, [1_000, 1_010, 1_020]);
+}
 
-    [postgres] fn serialization_failure_is_retried(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute("SET default_transaction_isolation = 'repeatable read'").unwrap();
-        let result = RowLock::for_update().retry(Retry::new()).with(conn, accounts::table.find(1), after_another_change!(db));
-        assert_eq!(result.unwrap(), 2, "the second attempt succeeds");
-    }
+#[law(postgres)]
+fn serialization_failure_is_retried(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute("SET default_transaction_isolation = 'repeatable read'")
+        .unwrap();
+    let result = RowLock::for_update().retry(Retry::new()).with(
+        conn,
+        accounts::table.find(1),
+        after_another_change!(db),
+    );
+    assert_eq!(result.unwrap(), 2, "the second attempt succeeds");
+}
 
-    [mariadb] fn record_has_changed_is_retried(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute("SET innodb_snapshot_isolation = ON").unwrap();
-        let result = RowLock::for_update().retry(Retry::new()).with(conn, accounts::table.find(1), after_another_change!(db));
-        assert_eq!(result.unwrap(), 2, "the second attempt succeeds");
-    }
+#[law(mariadb)]
+fn record_has_changed_is_retried(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute("SET innodb_snapshot_isolation = ON")
+        .unwrap();
+    let result = RowLock::for_update().retry(Retry::new()).with(
+        conn,
+        accounts::table.find(1),
+        after_another_change!(db),
+    );
+    assert_eq!(result.unwrap(), 2, "the second attempt succeeds");
+}
 
-    [postgres, mysql, mariadb, sqlite] fn busy_row_is_retried_only_on_demand(db) {
-        let lock = RowLock::for_update().no_wait();
-        with_row_lock(&mut db.connect(), accounts::table.find(1), |_, _: Locked<Account>| {
+#[law(postgres, mysql, mariadb, sqlite)]
+fn busy_row_is_retried_only_on_demand(db: &Db) {
+    let lock = RowLock::for_update().no_wait();
+    with_row_lock(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |_, _: Locked<Account>| {
             let conn = &mut db.connect();
-            let plain = lock.retry(Retry::new()).with(conn, accounts::table.find(1), nothing);
+            let plain = lock
+                .retry(Retry::new())
+                .with(conn, accounts::table.find(1), nothing);
             assert!(matches!(plain, Err(LockError::Busy { .. })), "{plain:?}");
             let policy = Retry::new().lock_timeouts().attempts(3).sleeper(|_| {});
-            let demanded = lock.retry(policy).with(conn, accounts::table.find(1), nothing);
+            let demanded = lock
+                .retry(policy)
+                .with(conn, accounts::table.find(1), nothing);
             assert!(
                 matches!(
                     demanded,
-                    Err(LockError::RetriesExhausted { attempts: 3, first: RetryCause::Busy, last: RetryCause::Busy, .. })
+                    Err(LockError::RetriesExhausted {
+                        attempts: 3,
+                        first: RetryCause::Busy,
+                        last: RetryCause::Busy,
+                        ..
+                    })
                 ),
                 "{demanded:?}"
             );
             Ok::<_, LockError>(())
-        })
-        .unwrap();
-    }
+        },
+    )
+    .unwrap();
+}
 
-    /// The deadline bounds the wait for the lock, which by itself would be long.
-    [postgres, mysql, mariadb, sqlite] fn no_lock_is_waited_for_beyond_the_deadline(db) {
-        with_row_lock(&mut db.connect(), accounts::table.find(1), |_, _: Locked<Account>| {
+/// The deadline bounds the wait for the lock, which by itself would be long.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn no_lock_is_waited_for_beyond_the_deadline(db: &Db) {
+    with_row_lock(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |_, _: Locked<Account>| {
             let began = Instant::now();
             let policy = Retry::new().deadline(Duration::from_millis(300));
-            let waited = RowLock::for_update().retry(policy).with(&mut db.connect(), accounts::table.find(1), nothing);
-            assert!(matches!(waited, Err(LockError::Timeout { .. })), "{waited:?}");
-            assert!(began.elapsed() < Duration::from_secs(10), "the session's own timeout is longer");
+            let waited = RowLock::for_update().retry(policy).with(
+                &mut db.connect(),
+                accounts::table.find(1),
+                nothing,
+            );
+            assert!(
+                matches!(waited, Err(LockError::Timeout { .. })),
+                "{waited:?}"
+            );
+            assert!(
+                began.elapsed() < Duration::from_secs(10),
+                "the session's own timeout is longer"
+            );
             Ok::<_, LockError>(())
-        })
-        .unwrap();
-    }
+        },
+    )
+    .unwrap();
+}
 
-    [postgres, mysql, mariadb, sqlite] fn retry_is_refused_inside_an_open_transaction(db) {
-        let inside = with_row_lock(&mut db.connect(), accounts::table.find(1), |conn, _: Locked<Account>| {
-            RowLock::for_update().retry(Retry::new()).with(conn, accounts::table.find(2), nothing)
-        });
-        assert!(matches!(inside, Err(LockError::AlreadyInTransaction { .. })), "{inside:?}");
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn retry_is_refused_inside_an_open_transaction(db: &Db) {
+    let inside = with_row_lock(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |conn, _: Locked<Account>| {
+            RowLock::for_update()
+                .retry(Retry::new())
+                .with(conn, accounts::table.find(2), nothing)
+        },
+    );
+    assert!(
+        matches!(inside, Err(LockError::AlreadyInTransaction { .. })),
+        "{inside:?}"
+    );
+}
 
-    [postgres, mysql, mariadb, sqlite] fn error_that_is_none_of_the_causes_is_final(db) {
-        let mut attempts = 0;
-        let result = RowLock::for_update().retry(Retry::new()).with(
-            &mut db.connect(),
-            accounts::table.find(1),
-            |_, _: Locked<Account>| {
-                attempts += 1;
-                QueryResult::<()>::Err(diesel::result::Error::RollbackTransaction)
-            },
-        );
-        assert_eq!(result, Err(diesel::result::Error::RollbackTransaction));
-        assert_eq!(attempts, 1);
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn error_that_is_none_of_the_causes_is_final(db: &Db) {
+    let mut attempts = 0;
+    let result = RowLock::for_update().retry(Retry::new()).with(
+        &mut db.connect(),
+        accounts::table.find(1),
+        |_, _: Locked<Account>| {
+            attempts += 1;
+            QueryResult::<()>::Err(diesel::result::Error::RollbackTransaction)
+        },
+    );
+    assert_eq!(result, Err(diesel::result::Error::RollbackTransaction));
+    assert_eq!(attempts, 1);
+}
 
-    /// 8 threads that lock pairs one after the other in random order, which deadlocks, all end well.
-    [postgres, mysql, mariadb] fn storm_of_deadlocks_ends_well_with_retry(db) {
-        let retried = Arc::new(AtomicU32::new(0));
-        thread::scope(|scope| {
-            for seed in 0..8 {
-                let heard = Arc::clone(&retried);
-                scope.spawn(move || {
-                    let conn = &mut db.connect();
-                    // PostgreSQL looks for deadlocks after 1 s only.
-                    let _ = conn.batch_execute("SET deadlock_timeout = '20ms'");
-                    let policy = Retry::new().attempts(200).on_retry(move |_| {
-                        heard.fetch_add(1, Ordering::SeqCst);
-                    });
-                    let lock = RowLock::for_update().retry(policy);
-                    for round in 0..20 {
-                        let from = 1 + (seed + round) % 4;
-                        let to = 1 + (from + seed % 3) % 4;
-                        lock.with(conn, accounts::table.find(from), |conn, mut from: Locked<Account>| {
+/// 8 threads that lock pairs one after the other in random order, which deadlocks, all end well.
+#[law(postgres, mysql, mariadb)]
+fn storm_of_deadlocks_ends_well_with_retry(db: &Db) {
+    let retried = Arc::new(AtomicU32::new(0));
+    thread::scope(|scope| {
+        for seed in 0..8 {
+            let heard = Arc::clone(&retried);
+            scope.spawn(move || {
+                let conn = &mut db.connect();
+                // PostgreSQL looks for deadlocks after 1 s only.
+                let _ = conn.batch_execute("SET deadlock_timeout = '20ms'");
+                let policy = Retry::new().attempts(200).on_retry(move |_| {
+                    heard.fetch_add(1, Ordering::SeqCst);
+                });
+                let lock = RowLock::for_update().retry(policy);
+                for round in 0..20 {
+                    let from = 1 + (seed + round) % 4;
+                    let to = 1 + (from + seed % 3) % 4;
+                    lock.with(
+                        conn,
+                        accounts::table.find(from),
+                        |conn, mut from: Locked<Account>| {
                             from.balance -= 1;
                             from.save_changes::<Account>(conn)?;
-                            with_row_lock(conn, accounts::table.find(to), |conn, mut to: Locked<Account>| {
-                                to.balance += 1;
-                                to.save_changes::<Account>(conn).map(|_| ()).map_err(LockError::from)
-                            })
-                        })
-                        .unwrap();
-                    }
-                });
-            }
-        });
-        let total: i64 = (1..=4).map(|id| db.balance(id)).sum();
-        assert_eq!(total, 4_000);
-        assert!(retried.load(Ordering::SeqCst) > 0, "nothing deadlocked, so nothing is proven");
-    }
+                            with_row_lock(
+                                conn,
+                                accounts::table.find(to),
+                                |conn, mut to: Locked<Account>| {
+                                    to.balance += 1;
+                                    to.save_changes::<Account>(conn)
+                                        .map(|_| ())
+                                        .map_err(LockError::from)
+                                },
+                            )
+                        },
+                    )
+                    .unwrap();
+                }
+            });
+        }
+    });
+    let total: i64 = (1..=4).map(|id| db.balance(id)).sum();
+    assert_eq!(total, 4_000);
+    assert!(
+        retried.load(Ordering::SeqCst) > 0,
+        "nothing deadlocked, so nothing is proven"
+    );
 }
 
 fn a_deadlock() -> LockError {

@@ -9,251 +9,305 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel_row_lock::{with_row_lock, LockError, Locked, RowLock};
+use law::law;
 
 use crate::support::calls::{assert_busy, while_held};
-use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 const BRIEF: Duration = Duration::from_millis(20);
 const PATIENT: Duration = Duration::from_secs(3);
 
-laws! {
-    [postgres, mysql, mariadb, sqlite] fn success_leaves_the_session_alone(db) {
-        unchanged!(db, |conn| {
-            lock!(conn, 1, RowLock::for_update()).unwrap();
-            lock!(conn, 1, RowLock::for_update().no_wait()).unwrap();
-            lock!(conn, 1, RowLock::for_update().timeout(PATIENT)).unwrap();
-            lock!(conn, 1, RowLock::for_update().timeout(Duration::ZERO)).unwrap();
-            lock!(conn, 1, RowLock::for_update().timeout(Duration::MAX)).unwrap();
-        });
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn success_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        lock!(conn, 1, RowLock::for_update()).unwrap();
+        lock!(conn, 1, RowLock::for_update().no_wait()).unwrap();
+        lock!(conn, 1, RowLock::for_update().timeout(PATIENT)).unwrap();
+        lock!(conn, 1, RowLock::for_update().timeout(Duration::ZERO)).unwrap();
+        lock!(conn, 1, RowLock::for_update().timeout(Duration::MAX)).unwrap();
+    });
+}
 
-    /// Twin: inside of the call the settings are not what they were.
-    [postgres, mysql, mariadb] fn twin_settings_are_others_inside_of_the_call(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute(Db::UNUSUAL).unwrap();
-        let before = Db::settings(conn);
+/// Twin: inside of the call the settings are not what they were.
+#[law(postgres, mysql, mariadb)]
+fn twin_settings_are_others_inside_of_the_call(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute(Db::UNUSUAL).unwrap();
+    let before = Db::settings(conn);
+    let patient = RowLock::for_update().timeout(PATIENT);
+    patient
+        .with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            assert_ne!(Db::settings(conn), before);
+            Ok::<_, LockError>(())
+        })
+        .unwrap();
+}
+
+/// SQLite's timeout counts for the `BEGIN` only.
+#[law(sqlite)]
+fn settings_are_the_same_inside_of_the_call(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute(Db::UNUSUAL).unwrap();
+    let before = Db::settings(conn);
+    let patient = RowLock::for_update().timeout(PATIENT);
+    patient
+        .with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            assert_eq!(Db::settings(conn), before);
+            Ok::<_, LockError>(())
+        })
+        .unwrap();
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn error_of_the_closure_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        refuse!(conn, RowLock::for_update());
+        refuse!(conn, RowLock::for_update().no_wait());
+        refuse!(conn, RowLock::for_update().timeout(PATIENT));
+    });
+}
+
+/// On PostgreSQL the transaction is then aborted.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn failed_statement_in_the_closure_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
         let patient = RowLock::for_update().timeout(PATIENT);
-        patient
-            .with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-                assert_ne!(Db::settings(conn), before);
-                Ok::<_, LockError>(())
-            })
-            .unwrap();
-    }
-
-    /// SQLite's timeout counts for the `BEGIN` only.
-    [sqlite] fn settings_are_the_same_inside_of_the_call(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute(Db::UNUSUAL).unwrap();
-        let before = Db::settings(conn);
-        let patient = RowLock::for_update().timeout(PATIENT);
-        patient
-            .with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-                assert_eq!(Db::settings(conn), before);
-                Ok::<_, LockError>(())
-            })
-            .unwrap();
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn error_of_the_closure_leaves_the_session_alone(db) {
-        unchanged!(db, |conn| {
-            refuse!(conn, RowLock::for_update());
-            refuse!(conn, RowLock::for_update().no_wait());
-            refuse!(conn, RowLock::for_update().timeout(PATIENT));
+        let failed = patient.with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            Ok::<_, LockError>(conn.batch_execute("INSERT INTO accounts VALUES (1, 'again', 0)")?)
         });
-    }
+        assert!(matches!(failed, Err(LockError::Database(_))), "{failed:?}");
+    });
+}
 
-    /// On PostgreSQL the transaction is then aborted.
-    [postgres, mysql, mariadb, sqlite] fn failed_statement_in_the_closure_leaves_the_session_alone(db) {
-        unchanged!(db, |conn| {
-            let patient = RowLock::for_update().timeout(PATIENT);
-            let failed = patient.with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-                Ok::<_, LockError>(conn.batch_execute("INSERT INTO accounts VALUES (1, 'again', 0)")?)
-            });
-            assert!(matches!(failed, Err(LockError::Database(_))), "{failed:?}");
-        });
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn missing_row_leaves_the_session_alone(db) {
-        unchanged!(db, |conn| {
-            for missing in [
-                lock!(conn, 77, RowLock::for_update()),
-                lock!(conn, 77, RowLock::for_update().timeout(PATIENT)),
-            ] {
-                assert!(matches!(missing, Err(LockError::NotFound { .. })), "{missing:?}");
-            }
-        });
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn timeout_leaves_the_session_alone(db) {
-        unchanged!(db, |conn| {
-            while_held!(db, 1, RowLock::for_update(), {
-                let late = lock!(conn, 1, RowLock::for_update().timeout(BRIEF));
-                assert!(matches!(late, Err(LockError::Timeout { .. })), "{late:?}");
-            });
-        });
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn busy_leaves_the_session_alone(db) {
-        unchanged!(db, |conn| {
-            while_held!(db, 1, RowLock::for_update(), {
-                assert_busy!(lock!(conn, 1, RowLock::for_update().no_wait()));
-                assert_busy!(lock!(conn, 1, RowLock::for_update().timeout(Duration::ZERO)));
-            });
-        });
-    }
-
-    [postgres, mysql, mariadb] fn limit_to_the_hold_leaves_the_session_alone(db) {
-        unchanged!(db, |conn| {
-            let limited = RowLock::for_update().hold_at_most(PATIENT);
-            lock!(conn, 1, limited).unwrap();
-            lock!(conn, 1, limited.no_wait()).unwrap();
-            lock!(conn, 1, limited.timeout(PATIENT)).unwrap();
-            let missing = lock!(conn, 77, limited);
-            assert!(matches!(missing, Err(LockError::NotFound { .. })), "{missing:?}");
-            refuse!(conn, limited);
-            panic_in!(conn, limited);
-            let brief = Duration::from_secs(2);
-            let late = RowLock::for_update().hold_at_most(brief).with(
-                conn,
-                accounts::table.find(1),
-                |conn, _: Locked<Account>| {
-                    // Without a pause, so that the server has no reason to end the session.
-                    let end = Instant::now() + brief;
-                    while Instant::now() < end {
-                        conn.batch_execute("UPDATE accounts SET owner = 'busy' WHERE id = 1")?;
-                    }
-                    Ok::<_, LockError>(())
-                },
+#[law(postgres, mysql, mariadb, sqlite)]
+fn missing_row_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        for missing in [
+            lock!(conn, 77, RowLock::for_update()),
+            lock!(conn, 77, RowLock::for_update().timeout(PATIENT)),
+        ] {
+            assert!(
+                matches!(missing, Err(LockError::NotFound { .. })),
+                "{missing:?}"
             );
-            assert!(matches!(late, Err(LockError::HoldExpired { .. })), "{late:?}");
-        });
-    }
+        }
+    });
+}
 
-    [postgres, mysql, mariadb] fn skipped_row_leaves_the_session_alone(db) {
+#[law(postgres, mysql, mariadb, sqlite)]
+fn timeout_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        while_held!(db, 1, RowLock::for_update(), {
+            let late = lock!(conn, 1, RowLock::for_update().timeout(BRIEF));
+            assert!(matches!(late, Err(LockError::Timeout { .. })), "{late:?}");
+        });
+    });
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn busy_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        while_held!(db, 1, RowLock::for_update(), {
+            assert_busy!(lock!(conn, 1, RowLock::for_update().no_wait()));
+            assert_busy!(lock!(
+                conn,
+                1,
+                RowLock::for_update().timeout(Duration::ZERO)
+            ));
+        });
+    });
+}
+
+#[law(postgres, mysql, mariadb)]
+fn limit_to_the_hold_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        let limited = RowLock::for_update().hold_at_most(PATIENT);
+        lock!(conn, 1, limited).unwrap();
+        lock!(conn, 1, limited.no_wait()).unwrap();
+        lock!(conn, 1, limited.timeout(PATIENT)).unwrap();
+        let missing = lock!(conn, 77, limited);
+        assert!(
+            matches!(missing, Err(LockError::NotFound { .. })),
+            "{missing:?}"
+        );
+        refuse!(conn, limited);
+        panic_in!(conn, limited);
+        let brief = Duration::from_secs(2);
+        let late = RowLock::for_update().hold_at_most(brief).with(
+            conn,
+            accounts::table.find(1),
+            |conn, _: Locked<Account>| {
+                // Without a pause, so that the server has no reason to end the session.
+                let end = Instant::now() + brief;
+                while Instant::now() < end {
+                    conn.batch_execute("UPDATE accounts SET owner = 'busy' WHERE id = 1")?;
+                }
+                Ok::<_, LockError>(())
+            },
+        );
+        assert!(
+            matches!(late, Err(LockError::HoldExpired { .. })),
+            "{late:?}"
+        );
+    });
+}
+
+#[law(postgres, mysql, mariadb)]
+fn skipped_row_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        while_held!(db, 1, RowLock::for_update(), {
+            let skipped = lock!(conn, 1, RowLock::for_update().skip_locked());
+            assert!(
+                matches!(skipped, Err(LockError::NotFound { .. })),
+                "{skipped:?}"
+            );
+        });
+    });
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn panic_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        panic_in!(conn, RowLock::for_update());
+        panic_in!(conn, RowLock::for_update().timeout(PATIENT));
+    });
+}
+
+#[law(postgres, mysql, mariadb)]
+fn deadlock_leaves_the_session_alone(db: &Db) {
+    thread::scope(|scope| {
         unchanged!(db, |conn| {
-            while_held!(db, 1, RowLock::for_update(), {
-                let skipped = lock!(conn, 1, RowLock::for_update().skip_locked());
-                assert!(matches!(skipped, Err(LockError::NotFound { .. })), "{skipped:?}");
+            let mut other = db.connect();
+            // The one that has changed more rows wins, on MariaDB; on PostgreSQL the one that
+            // looks for deadlocks later.
+            other.batch_execute(Db::SURVIVE).unwrap();
+            other
+                .batch_execute("BEGIN; UPDATE accounts SET owner = 'rival' WHERE id > 1")
+                .unwrap();
+            let mut rival = None;
+            let patient = RowLock::for_update().timeout(Duration::from_secs(20));
+            let victim = patient.with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+                rival = Some(scope.spawn(move || {
+                    other
+                        .batch_execute("UPDATE accounts SET owner = 'rival' WHERE id = 1")
+                        .unwrap();
+                    other.batch_execute("ROLLBACK").unwrap();
+                }));
+                db.wait_for_waiters(1);
+                lock!(
+                    conn,
+                    2,
+                    RowLock::for_update().timeout(Duration::from_secs(20))
+                )
             });
+            assert!(
+                matches!(victim, Err(LockError::Deadlock { .. })),
+                "{victim:?}"
+            );
+            rival.unwrap().join().unwrap();
         });
-    }
+    });
+}
 
-    [postgres, mysql, mariadb, sqlite] fn panic_leaves_the_session_alone(db) {
-        unchanged!(db, |conn| {
-            panic_in!(conn, RowLock::for_update());
-            panic_in!(conn, RowLock::for_update().timeout(PATIENT));
-        });
-    }
-
-    [postgres, mysql, mariadb] fn deadlock_leaves_the_session_alone(db) {
-        thread::scope(|scope| {
-            unchanged!(db, |conn| {
-                let mut other = db.connect();
-                // The one that has changed more rows wins, on MariaDB; on PostgreSQL the one that
-                // looks for deadlocks later.
-                other.batch_execute(Db::SURVIVE).unwrap();
-                other.batch_execute("BEGIN; UPDATE accounts SET owner = 'rival' WHERE id > 1").unwrap();
-                let mut rival = None;
-                let patient = RowLock::for_update().timeout(Duration::from_secs(20));
-                let victim = patient.with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-                    rival = Some(scope.spawn(move || {
-                        other.batch_execute("UPDATE accounts SET owner = 'rival' WHERE id = 1").unwrap();
-                        other.batch_execute("ROLLBACK").unwrap();
-                    }));
-                    db.wait_for_waiters(1);
-                    lock!(conn, 2, RowLock::for_update().timeout(Duration::from_secs(20)))
-                });
-                assert!(matches!(victim, Err(LockError::Deadlock { .. })), "{victim:?}");
-                rival.unwrap().join().unwrap();
-            });
-        });
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn transaction_ended_by_the_closure_leaves_the_session_alone(db) {
-        unchanged!(db, |conn| {
-            for end in ["COMMIT", "ROLLBACK"] {
-                let patient = RowLock::for_update().timeout(PATIENT);
-                let escaped = patient.with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+#[law(postgres, mysql, mariadb, sqlite)]
+fn transaction_ended_by_the_closure_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        for end in ["COMMIT", "ROLLBACK"] {
+            let patient = RowLock::for_update().timeout(PATIENT);
+            let escaped =
+                patient.with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
                     Ok::<_, LockError>(conn.batch_execute(end)?)
                 });
-                assert!(matches!(escaped, Err(LockError::Escaped { .. })), "{escaped:?}");
-            }
-        });
-    }
+            assert!(
+                matches!(escaped, Err(LockError::Escaped { .. })),
+                "{escaped:?}"
+            );
+        }
+    });
+}
 
-    [postgres, mysql, mariadb, sqlite] fn statement_that_can_not_be_run_leaves_the_session_alone(db) {
-        unchanged!(db, |conn| {
-            let patient = RowLock::for_update().timeout(PATIENT);
-            let unknown = patient.with(conn, nowhere::table.find(1), |_, _: Locked<(i32,)>| Ok(()));
-            assert!(matches!(unknown, Err(LockError::Database(_))), "{unknown:?}");
-        });
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn statement_that_can_not_be_run_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        let patient = RowLock::for_update().timeout(PATIENT);
+        let unknown = patient.with(conn, nowhere::table.find(1), |_, _: Locked<(i32,)>| Ok(()));
+        assert!(
+            matches!(unknown, Err(LockError::Database(_))),
+            "{unknown:?}"
+        );
+    });
+}
 
-    [postgres, mysql, mariadb, sqlite] fn refused_call_leaves_the_session_alone(db) {
-        unchanged!(db, |conn| {
-            let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+#[law(postgres, mysql, mariadb, sqlite)]
+fn refused_call_leaves_the_session_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            let before = Db::settings(conn);
+            let refused = lock!(conn, 2, RowLock::for_update().timeout(PATIENT).outermost());
+            assert!(
+                matches!(refused, Err(LockError::AlreadyInTransaction { .. })),
+                "{refused:?}"
+            );
+            assert_eq!(Db::settings(conn), before);
+            Ok::<_, LockError>(())
+        });
+        result.unwrap();
+    });
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn nested_call_leaves_the_settings_of_the_outer_one_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        let patient = RowLock::for_update().timeout(PATIENT);
+        patient
+            .with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+                inner_calls_leave_alone!(db, conn);
+                Ok::<_, LockError>(())
+            })
+            .unwrap();
+    });
+}
+
+#[law(postgres, mysql, mariadb)]
+fn nested_timeout_leaves_the_settings_of_the_outer_one_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        while_held!(db, 3, RowLock::for_update(), {
+            with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
                 let before = Db::settings(conn);
-                let refused = lock!(conn, 2, RowLock::for_update().timeout(PATIENT).outermost());
-                assert!(matches!(refused, Err(LockError::AlreadyInTransaction { .. })), "{refused:?}");
+                let late = lock!(conn, 3, RowLock::for_update().timeout(BRIEF));
+                assert!(matches!(late, Err(LockError::Timeout { .. })), "{late:?}");
+                assert_eq!(Db::settings(conn), before);
+                assert_busy!(lock!(conn, 3, RowLock::for_update().no_wait()));
                 assert_eq!(Db::settings(conn), before);
                 Ok::<_, LockError>(())
-            });
-            result.unwrap();
-        });
-    }
-
-    [postgres, mysql, mariadb, sqlite] fn nested_call_leaves_the_settings_of_the_outer_one_alone(db) {
-        unchanged!(db, |conn| {
-            let patient = RowLock::for_update().timeout(PATIENT);
-            patient
-                .with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-                    inner_calls_leave_alone!(db, conn);
-                    Ok::<_, LockError>(())
-                })
-                .unwrap();
-        });
-    }
-
-    [postgres, mysql, mariadb] fn nested_timeout_leaves_the_settings_of_the_outer_one_alone(db) {
-        unchanged!(db, |conn| {
-            while_held!(db, 3, RowLock::for_update(), {
-                with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-                    let before = Db::settings(conn);
-                    let late = lock!(conn, 3, RowLock::for_update().timeout(BRIEF));
-                    assert!(matches!(late, Err(LockError::Timeout { .. })), "{late:?}");
-                    assert_eq!(Db::settings(conn), before);
-                    assert_busy!(lock!(conn, 3, RowLock::for_update().no_wait()));
-                    assert_eq!(Db::settings(conn), before);
-                    Ok::<_, LockError>(())
-                })
-                .unwrap();
-            });
-        });
-    }
-
-    /// django-pglock's test_timeout: the outer value is back.
-    [postgres] fn nested_call_leaves_the_timeout_of_the_outer_transaction_alone(db) {
-        unchanged!(db, |conn| {
-            conn.transaction(|conn| {
-                conn.batch_execute("SET LOCAL lock_timeout = '9s'")?;
-                inner_calls_leave_alone!(db, conn);
-                QueryResult::Ok(())
             })
             .unwrap();
         });
-    }
+    });
+}
 
-    [mysql, mariadb] fn session_without_autocommit_stays_so(db) {
-        let conn = &mut db.connect();
-        conn.batch_execute("SET autocommit = 0").unwrap();
-        let before = Db::settings(conn);
-        lock!(conn, 1, RowLock::for_update()).unwrap();
-        refuse!(conn, RowLock::for_update());
-        panic_in!(conn, RowLock::for_update());
-        assert_eq!(Db::settings(conn), before);
-    }
+/// django-pglock's test_timeout: the outer value is back.
+#[law(postgres)]
+fn nested_call_leaves_the_timeout_of_the_outer_transaction_alone(db: &Db) {
+    unchanged!(db, |conn| {
+        conn.transaction(|conn| {
+            conn.batch_execute("SET LOCAL lock_timeout = '9s'")?;
+            inner_calls_leave_alone!(db, conn);
+            QueryResult::Ok(())
+        })
+        .unwrap();
+    });
+}
+
+#[law(mysql, mariadb)]
+fn session_without_autocommit_stays_so(db: &Db) {
+    let conn = &mut db.connect();
+    conn.batch_execute("SET autocommit = 0").unwrap();
+    let before = Db::settings(conn);
+    lock!(conn, 1, RowLock::for_update()).unwrap();
+    refuse!(conn, RowLock::for_update());
+    panic_in!(conn, RowLock::for_update());
+    assert_eq!(Db::settings(conn), before);
 }
 
 diesel::table! {

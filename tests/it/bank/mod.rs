@@ -388,7 +388,8 @@ fn assert_demonstrates(output: &Output) {
     let (by_hand, locked) = report
         .split_once("2. With `with_row_lock`")
         .expect("two halves");
-    // Most often money is lost; if more withdrawals than deposits are overwritten, there is too much.
+    // Most often money is lost; if more withdrawals than deposits are overwritten, there is too
+    // much.
     assert!(
         by_hand.contains("times a booking overwrote those of others"),
         "{report}"

@@ -7,6 +7,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel_row_lock::{with_row_lock, CommitToken, LockError, Locked, Resolution};
+use law::law;
 use servers::{Galera, Postgres};
 
 use super::day::Day;
@@ -14,8 +15,8 @@ use super::ledger::{purses, Purse, Refusal, Teller};
 use super::oracle::{Kind, Servers};
 use super::turn;
 use super::workload::{Bank, Deed, Desk, End, InDoubt, Manner, Progress};
+use crate::support::wait_until;
 use crate::support::wire::{Cut, Rule, Wire};
-use crate::support::{laws, wait_until};
 
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -56,81 +57,102 @@ macro_rules! day_of_doubt {
     }};
 }
 
-laws! {
-    /// What the twins below are measured by: with nothing planted the oracle is content.
-    [postgres, mysql, mariadb, sqlite] fn nothing_planted_is_nothing_found(db) {
-        let _turn = turn();
-        let day = Bank::<Conn>::at(&db.url()).day(a_while);
-        assert_named(&day, &[], &[]);
-    }
+/// What the twins below are measured by: with nothing planted the oracle is content.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn nothing_planted_is_nothing_found(db: &Db) {
+    let _turn = turn();
+    let day = Bank::<Conn>::at(&db.url()).day(a_while);
+    assert_named(&day, &[], &[]);
+}
 
-    [postgres, mysql, mariadb, sqlite] fn lock_left_out_breaks_chains_and_money(db) {
-        let _turn = turn();
-        let mut bank = Bank::<Conn>::at(&db.url());
-        bank.call = |conn, ids, _, _, work| {
-            let mut read = |id| purses::table.find(id).first::<Purse>(conn);
-            let rows = vec![read(ids[0])?, read(ids[1])?];
-            conn.transaction(|conn| work(conn, rows))
-        };
-        // Bare Diesel would leave the transaction of a closure that panics open.
-        bank.manners = vec![Manner::Slowly];
-        assert_named(
-            &bank.day(a_while),
-            &[Kind::Money, Kind::BrokenChain, Kind::TwoHolders],
-            &[Kind::Deadlock],
-        );
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn lock_left_out_breaks_chains_and_money(db: &Db) {
+    let _turn = turn();
+    let mut bank = Bank::<Conn>::at(&db.url());
+    bank.call = |conn, ids, _, _, work| {
+        let mut read = |id| purses::table.find(id).first::<Purse>(conn);
+        let rows = vec![read(ids[0])?, read(ids[1])?];
+        conn.transaction(|conn| work(conn, rows))
+    };
+    // Bare Diesel would leave the transaction of a closure that panics open.
+    bank.manners = vec![Manner::Slowly];
+    assert_named(
+        &bank.day(a_while),
+        &[Kind::Money, Kind::BrokenChain, Kind::TwoHolders],
+        &[Kind::Deadlock],
+    );
+}
 
-    /// Diesel's own transaction says `Ok` when PostgreSQL has rolled back.
-    [postgres] fn guard_left_out_is_a_false_ok(db) {
-        let _turn = turn();
-        let mut bank = Bank::<Conn>::at(&db.url());
-        bank.call = |conn, [one, other], _, _, work| {
-            conn.transaction(|conn| {
-                let query = purses::table.filter(purses::id.eq_any([one, other]));
-                let mut rows = query.order(purses::id).for_update().load::<Purse>(conn)?;
-                rows.sort_by_key(|row| row.id != one);
-                work(conn, rows)
-            })
-        };
-        bank.manners = vec![Manner::Swallowing];
-        assert_named(&bank.day(a_while), &[Kind::FalseOk], &[]);
-    }
+/// Diesel's own transaction says `Ok` when PostgreSQL has rolled back.
+#[law(postgres)]
+fn guard_left_out_is_a_false_ok(db: &Db) {
+    let _turn = turn();
+    let mut bank = Bank::<Conn>::at(&db.url());
+    bank.call = |conn, [one, other], _, _, work| {
+        conn.transaction(|conn| {
+            let query = purses::table.filter(purses::id.eq_any([one, other]));
+            let mut rows = query.order(purses::id).for_update().load::<Purse>(conn)?;
+            rows.sort_by_key(|row| row.id != one);
+            work(conn, rows)
+        })
+    };
+    bank.manners = vec![Manner::Swallowing];
+    assert_named(&bank.day(a_while), &[Kind::FalseOk], &[]);
+}
 
-    [postgres, mysql, mariadb] fn locking_in_the_order_asked_is_a_deadlock(db) {
-        let _turn = turn();
-        let mut bank = Bank::<Conn>::at(&db.url());
-        bank.call = |conn, [one, other], _, _, work| {
-            with_row_lock(conn, purses::table.find(one), |conn, first: Locked<Purse>| {
-                with_row_lock(conn, purses::table.find(other), |conn, second: Locked<Purse>| {
-                    work(conn, vec![first.clone(), second.into_inner()])
-                })
-            })
-        };
-        let day = bank.day(|progress| {
-            wait_until("two have met", PAUSE, || progress.deadlocks() > 0);
-            0
-        });
-        assert_named(&day, &[Kind::Deadlock], &[]);
-    }
+#[law(postgres, mysql, mariadb)]
+fn locking_in_the_order_asked_is_a_deadlock(db: &Db) {
+    let _turn = turn();
+    let mut bank = Bank::<Conn>::at(&db.url());
+    bank.call = |conn, [one, other], _, _, work| {
+        with_row_lock(
+            conn,
+            purses::table.find(one),
+            |conn, first: Locked<Purse>| {
+                with_row_lock(
+                    conn,
+                    purses::table.find(other),
+                    |conn, second: Locked<Purse>| {
+                        work(conn, vec![first.clone(), second.into_inner()])
+                    },
+                )
+            },
+        )
+    };
+    let day = bank.day(|progress| {
+        wait_until("two have met", PAUSE, || progress.deadlocks() > 0);
+        0
+    });
+    assert_named(&day, &[Kind::Deadlock], &[]);
+}
 
-    [postgres, mysql, mariadb] fn trying_again_what_is_in_doubt_does_it_twice(db) {
-        let _turn = turn();
-        assert_named(&day_of_doubt!(db, InDoubt::TriesAgain), &[Kind::NotOnce], &[]);
-    }
+#[law(postgres, mysql, mariadb)]
+fn trying_again_what_is_in_doubt_does_it_twice(db: &Db) {
+    let _turn = turn();
+    assert_named(
+        &day_of_doubt!(db, InDoubt::TriesAgain),
+        &[Kind::NotOnce],
+        &[],
+    );
+}
 
-    [postgres, mysql, mariadb] fn calling_refused_what_is_in_doubt_is_a_lie(db) {
-        let _turn = turn();
-        assert_named(&day_of_doubt!(db, InDoubt::CallsItRefused), &[Kind::NotRefused], &[]);
-    }
+#[law(postgres, mysql, mariadb)]
+fn calling_refused_what_is_in_doubt_is_a_lie(db: &Db) {
+    let _turn = turn();
+    assert_named(
+        &day_of_doubt!(db, InDoubt::CallsItRefused),
+        &[Kind::NotRefused],
+        &[],
+    );
+}
 
-    /// The cure of the two above.
-    [postgres, mysql, mariadb] fn resolving_what_is_in_doubt_is_right(db) {
-        let _turn = turn();
-        let day = day_of_doubt!(db, InDoubt::Resolves);
-        assert!(day.in_doubt() > 0);
-        assert_named(&day, &[], &[]);
-    }
+/// The cure of the two above.
+#[law(postgres, mysql, mariadb)]
+fn resolving_what_is_in_doubt_is_right(db: &Db) {
+    let _turn = turn();
+    let day = day_of_doubt!(db, InDoubt::Resolves);
+    assert!(day.in_doubt() > 0);
+    assert_named(&day, &[], &[]);
 }
 
 /// PostgreSQL hands a transaction's id out again if a crash kept its first use from the disk.

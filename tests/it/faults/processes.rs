@@ -7,27 +7,31 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel_row_lock::{CommitToken, LockError, Locked, RowLock};
+use law::{law, part};
 use rand::Rng;
 
 use super::day::Day;
 use super::ledger::{purses, Purse, Teller};
 use super::workload::{resolve, Bank, Deed, Desk, End};
 use super::{storm, turn};
-use crate::support::child::{self, parts, say, Child};
-use crate::support::{laws, wait_until};
+use crate::support::child::{self, say, Child};
+use crate::support::wait_until;
 
 /// What a process is told.
 const SEED: &str = "PART_SEED";
 const NUMBER: &str = "PART_NUMBER";
 
-parts! {
-    [postgres, mysql, mariadb, sqlite] fn teller(url) {
-        work(&Bank::<Conn>::in_process(&url, child::told(SEED)), child::told(NUMBER));
-    }
+#[part(postgres, mysql, mariadb, sqlite)]
+fn teller(url: String) {
+    work(
+        &Bank::<Conn>::in_process(&url, child::told(SEED)),
+        child::told(NUMBER),
+    );
+}
 
-    [postgres, mysql, mariadb, sqlite] fn holder(url) {
-        hold(&Bank::<Conn>::in_process(&url, child::told(SEED)));
-    }
+#[part(postgres, mysql, mariadb, sqlite)]
+fn holder(url: String) {
+    hold(&Bank::<Conn>::in_process(&url, child::told(SEED)));
 }
 
 /// Prints the token of each operation before it begins, and how it ended.
@@ -122,29 +126,34 @@ macro_rules! is_free {
     }};
 }
 
-laws! {
-    [postgres, mysql, mariadb] fn killed_processes_lose_nothing_that_they_were_told(db) {
-        let _turn = turn();
-        let day = killings!(db);
-        day.assert_right("client processes killed");
-    }
+#[law(postgres, mysql, mariadb)]
+fn killed_processes_lose_nothing_that_they_were_told(db: &Db) {
+    let _turn = turn();
+    let day = killings!(db);
+    day.assert_right("client processes killed");
+}
 
-    /// Here the process is the server, too.
-    [sqlite] fn killed_processes_lose_nothing_and_leave_a_sound_file(db) {
-        let _turn = turn();
-        let day = killings!(db);
-        let check = sql::<Text>("PRAGMA integrity_check").get_result::<String>(&mut db.connect());
-        assert_eq!(check.unwrap(), "ok");
-        day.assert_right("client processes killed");
-    }
+/// Here the process is the server, too.
+#[law(sqlite)]
+fn killed_processes_lose_nothing_and_leave_a_sound_file(db: &Db) {
+    let _turn = turn();
+    let day = killings!(db);
+    let check = sql::<Text>("PRAGMA integrity_check").get_result::<String>(&mut db.connect());
+    assert_eq!(check.unwrap(), "ok");
+    day.assert_right("client processes killed");
+}
 
-    [postgres, mysql, mariadb, sqlite] fn row_of_a_killed_holder_is_free_at_once(db) {
-        let bank = Bank::<Conn>::at(&db.url());
-        let holder = db.play("faults::processes::holder", &[(SEED, bank.seed.to_string())]);
-        assert_eq!(holder.hear(), "holds");
-        assert!(!is_free!(db));
-        holder.kill();
-        // The server hears of it from the socket that closes: within milliseconds, on a busy machine later.
-        wait_until("it is free", Duration::from_millis(5), || is_free!(db));
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn row_of_a_killed_holder_is_free_at_once(db: &Db) {
+    let bank = Bank::<Conn>::at(&db.url());
+    let holder = db.play(
+        "faults::processes::holder",
+        &[(SEED, bank.seed.to_string())],
+    );
+    assert_eq!(holder.hear(), "holds");
+    assert!(!is_free!(db));
+    holder.kill();
+    // The server hears of it from the socket that closes: within milliseconds, on a busy machine
+    // later.
+    wait_until("it is free", Duration::from_millis(5), || is_free!(db));
 }

@@ -6,12 +6,13 @@ use std::time::{Duration, SystemTime};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError};
+use law::{law, part};
 
 use super::{assert_held_by, assert_stale, set_up};
 #[cfg(feature = "mysql")]
 use super::{clock_sql, Number};
-use crate::support::child::{self, parts};
-use crate::support::{laws, wait_until};
+use crate::support::child;
+use crate::support::wait_until;
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -166,68 +167,83 @@ on_a_server_with_a_clock! {
     twin_lease_that_does_not_know_its_time_to_live_lasts_a_day: twin_waits
 }
 
-laws! {
-    /// A client whose clock is a day ahead neither takes a lease that is held, nor keeps one for a day.
-    [postgres, mysql, mariadb] fn clock_of_a_client_does_not_count(db) {
-        let conn = &mut set_up!(db);
-        let held = books().try_acquire(conn, "Ada").unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let clock = servers::Clock::new(folder.path()).unwrap();
-        clock.set(DAY).unwrap();
-        let mut client = db.play("lease::clocks::client_a_day_ahead", &clock.variables());
-        assert_eq!(client.hear(), "by its clock it is over, by the server's it is not");
-        assert_eq!(client.hear(), "Ada has it");
-        held.release(conn).unwrap();
-        client.nudge();
-        assert_eq!(client.hear(), "it has it");
-        let holder = books().holder(conn).unwrap().unwrap();
-        let left = holder.expires.duration_since(SystemTime::now()).unwrap();
-        assert!(left <= Duration::from_secs(60), "{left:?}");
-    }
+/// A client whose clock is a day ahead neither takes a lease that is held, nor keeps one for a day.
+#[law(postgres, mysql, mariadb)]
+fn clock_of_a_client_does_not_count(db: &Db) {
+    let conn = &mut set_up!(db);
+    let held = books().try_acquire(conn, "Ada").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let clock = servers::Clock::new(folder.path()).unwrap();
+    clock.set(DAY).unwrap();
+    let mut client = db.play("lease::clocks::client_a_day_ahead", &clock.variables());
+    assert_eq!(
+        client.hear(),
+        "by its clock it is over, by the server's it is not"
+    );
+    assert_eq!(client.hear(), "Ada has it");
+    held.release(conn).unwrap();
+    client.nudge();
+    assert_eq!(client.hear(), "it has it");
+    let holder = books().holder(conn).unwrap().unwrap();
+    let left = holder.expires.duration_since(SystemTime::now()).unwrap();
+    assert!(left <= Duration::from_secs(60), "{left:?}");
 }
 
-parts! {
-    [postgres, mysql, mariadb] fn client_a_day_ahead(url) {
-        let conn = &mut Conn::establish(&url).unwrap();
-        let holder = books().holder(conn).unwrap().unwrap();
-        if holder.expires < SystemTime::now() && !holder.expired {
-            child::say("by its clock it is over, by the server's it is not");
-        }
-        if matches!(books().try_acquire(conn, "Charles"), Err(LockError::LeaseHeld { .. })) {
-            child::say("Ada has it");
-        }
-        child::listen();
-        let _held = books().try_acquire(conn, "Charles").unwrap();
-        child::say("it has it");
-        // Not released: by its end nobody knows that this process is gone.
+#[part(postgres, mysql, mariadb)]
+fn client_a_day_ahead(url: String) {
+    let conn = &mut Conn::establish(&url).unwrap();
+    let holder = books().holder(conn).unwrap().unwrap();
+    if holder.expires < SystemTime::now() && !holder.expired {
+        child::say("by its clock it is over, by the server's it is not");
     }
+    if matches!(
+        books().try_acquire(conn, "Charles"),
+        Err(LockError::LeaseHeld { .. })
+    ) {
+        child::say("Ada has it");
+    }
+    child::listen();
+    let _held = books().try_acquire(conn, "Charles").unwrap();
+    child::say("it has it");
+    // Not released: by its end nobody knows that this process is gone.
 }
 
-laws! {
-    /// SQLite's clock is that of this process. To it, leases that move back are a clock that moves ahead.
-    [postgres, mysql, mariadb, sqlite] fn leases_that_move_in_time_do_no_harm(db) {
-        let conn = &mut set_up!(db);
-        let ahead_by = std::cell::Cell::new(0);
-        assert_jumps_do_no_harm!(conn, |conn: &mut Conn, ahead: i64| {
-            let jump = (ahead - ahead_by.replace(ahead)) * 1_000_000;
-            conn.batch_execute(&format!("UPDATE row_lock_leases SET expires_at = expires_at - {jump}"))
-                .unwrap();
-        });
-    }
+/// SQLite's clock is that of this process. To it, leases that move back are a clock that moves
+/// ahead.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn leases_that_move_in_time_do_no_harm(db: &Db) {
+    let conn = &mut set_up!(db);
+    let ahead_by = std::cell::Cell::new(0);
+    assert_jumps_do_no_harm!(conn, |conn: &mut Conn, ahead: i64| {
+        let jump = (ahead - ahead_by.replace(ahead)) * 1_000_000;
+        conn.batch_execute(&format!(
+            "UPDATE row_lock_leases SET expires_at = expires_at - {jump}"
+        ))
+        .unwrap();
+    });
+}
 
-    /// MySQL's clock is that of the statement's beginning, which may be before the row's.
-    [mysql, mariadb] fn statement_that_began_before_the_row_was_written_does_not_take_the_lease(db) {
-        let conn = &mut set_up!(db);
-        let held = books().try_acquire(conn, "Ada").unwrap();
-        let slow = &mut db.connect();
-        let begun = "(SELECT acquired_at / 1000000 - 0.5 FROM row_lock_leases)";
-        slow.batch_execute(&format!("SET timestamp = {begun}")).unwrap();
-        assert_held_by!(books().try_acquire(slow, "Charles"), "Ada");
-        assert!(!books().holder(slow).unwrap().unwrap().expired);
-        held.guarded(conn, |_| Ok::<_, LockError>(())).unwrap();
-        // Twin: without the second of grace it is taken for one of a clock that was set back.
-        let now = clock_sql(Db::STAMP);
-        let free = format!("SELECT COUNT(*) AS number FROM row_lock_leases WHERE expires_at > ({now}) + ttl");
-        assert_eq!(diesel::sql_query(free).get_result::<Number>(slow).unwrap().number, 1);
-    }
+/// MySQL's clock is that of the statement's beginning, which may be before the row's.
+#[law(mysql, mariadb)]
+fn statement_that_began_before_the_row_was_written_does_not_take_the_lease(db: &Db) {
+    let conn = &mut set_up!(db);
+    let held = books().try_acquire(conn, "Ada").unwrap();
+    let slow = &mut db.connect();
+    let begun = "(SELECT acquired_at / 1000000 - 0.5 FROM row_lock_leases)";
+    slow.batch_execute(&format!("SET timestamp = {begun}"))
+        .unwrap();
+    assert_held_by!(books().try_acquire(slow, "Charles"), "Ada");
+    assert!(!books().holder(slow).unwrap().unwrap().expired);
+    held.guarded(conn, |_| Ok::<_, LockError>(())).unwrap();
+    // Twin: without the second of grace it is taken for one of a clock that was set back.
+    let now = clock_sql(Db::STAMP);
+    let free =
+        format!("SELECT COUNT(*) AS number FROM row_lock_leases WHERE expires_at > ({now}) + ttl");
+    assert_eq!(
+        diesel::sql_query(free)
+            .get_result::<Number>(slow)
+            .unwrap()
+            .number,
+        1
+    );
 }

@@ -1,16 +1,17 @@
 //! A holder that is frozen until its lease is over, and wakes up believing that it still holds it.
 //!
-//! The leases last for longer than any machine is busy; the test lets the time of the frozen one run out.
+//! The leases last for longer than any machine is busy; the test lets the time of the frozen one
+//! run out.
 
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError};
+use law::{law, part};
 
 use super::{set_up, EXPIRE};
-use crate::support::child::{self, parts};
-use crate::support::laws;
+use crate::support::child;
 use crate::support::schema::accounts;
 
 const ROUNDS: i64 = 5;
@@ -62,19 +63,29 @@ macro_rules! writes_of_the_late {
     }};
 }
 
-laws! {
-    [postgres, mysql, mariadb, sqlite] fn write_of_a_holder_that_thaws_late_is_refused_in_every_round(db) {
-        let writes = writes_of_the_late!(db, "lease::frozen::guarded_sleeper");
-        assert!(writes.iter().all(|write| write.contains("StaleToken")), "{writes:?}");
-        assert_eq!(db.balance(1), 1_000 + ROUNDS * 100);
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn write_of_a_holder_that_thaws_late_is_refused_in_every_round(db: &Db) {
+    let writes = writes_of_the_late!(db, "lease::frozen::guarded_sleeper");
+    assert!(
+        writes.iter().all(|write| write.contains("StaleToken")),
+        "{writes:?}"
+    );
+    assert_eq!(db.balance(1), 1_000 + ROUNDS * 100);
+}
 
-    /// Twin: without the token every write comes through, over what the other has written.
-    [postgres, mysql, mariadb, sqlite] fn twin_sleeper_without_the_token_loses_the_updates_of_others(db) {
-        let writes = writes_of_the_late!(db, "lease::frozen::unguarded_sleeper");
-        assert!(writes.iter().all(|write| write.contains("Ok")), "{writes:?}");
-        assert_eq!(db.balance(1), 1_000 + ROUNDS, "all that the other has added is lost");
-    }
+/// Twin: without the token every write comes through, over what the other has written.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn twin_sleeper_without_the_token_loses_the_updates_of_others(db: &Db) {
+    let writes = writes_of_the_late!(db, "lease::frozen::unguarded_sleeper");
+    assert!(
+        writes.iter().all(|write| write.contains("Ok")),
+        "{writes:?}"
+    );
+    assert_eq!(
+        db.balance(1),
+        1_000 + ROUNDS,
+        "all that the other has added is lost"
+    );
 }
 
 /// Reads under the lease, and writes when it is told to go on.
@@ -94,15 +105,15 @@ macro_rules! sleep {
     };
 }
 
-parts! {
-    [postgres, mysql, mariadb, sqlite] fn guarded_sleeper(url) {
-        sleep!(url, |conn, held, seen| held.guarded(conn, |conn| {
-            add!(conn, seen, 1)?;
-            Ok::<_, LockError>(())
-        }));
-    }
+#[part(postgres, mysql, mariadb, sqlite)]
+fn guarded_sleeper(url: String) {
+    sleep!(url, |conn, held, seen| held.guarded(conn, |conn| {
+        add!(conn, seen, 1)?;
+        Ok::<_, LockError>(())
+    }));
+}
 
-    [postgres, mysql, mariadb, sqlite] fn unguarded_sleeper(url) {
-        sleep!(url, |conn, _held, seen| add!(conn, seen, 1));
-    }
+#[part(postgres, mysql, mariadb, sqlite)]
+fn unguarded_sleeper(url: String) {
+    sleep!(url, |conn, _held, seen| add!(conn, seen, 1));
 }

@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel_row_lock::{Lease, LockError};
+use law::law;
 
 use super::{set_up, EXPIRE};
-use crate::support::{laws, wait_until};
+use crate::support::wait_until;
 
 const PAUSE: Duration = Duration::from_millis(2);
 const ROUNDS: usize = 6;
 
 /// The tokens of all writes, in the order in which they were made.
 ///
-/// Two holders are in time. The two others let their own time run out, by the server's clock, and write
-/// when one who has acquired the lease since has written.
+/// Two holders are in time. The two others let their own time run out, by the server's clock, and
+/// write when one who has acquired the lease since has written.
 macro_rules! history {
     ($db:ident, |$conn:ident, $held:ident, $writes:ident| $write:expr) => {{
         drop(set_up!($db));
@@ -60,22 +61,28 @@ macro_rules! history {
     }};
 }
 
-laws! {
-    [postgres, mysql, mariadb, sqlite] fn holders_never_overlap_by_token(db) {
-        let history = history!(db, |conn, held, writes| {
-            let result = held.guarded(conn, |_| {
-                writes.lock().unwrap().push(held.token());
-                Ok::<_, LockError>(())
-            });
-            assert!(matches!(result, Ok(()) | Err(LockError::StaleToken { .. })), "{result:?}");
+#[law(postgres, mysql, mariadb, sqlite)]
+fn holders_never_overlap_by_token(db: &Db) {
+    let history = history!(db, |conn, held, writes| {
+        let result = held.guarded(conn, |_| {
+            writes.lock().unwrap().push(held.token());
+            Ok::<_, LockError>(())
         });
-        assert!(history.len() >= ROUNDS, "some were in time");
-        assert!(history.is_sorted_by(|a, b| a < b), "{history:?}");
-    }
+        assert!(
+            matches!(result, Ok(()) | Err(LockError::StaleToken { .. })),
+            "{result:?}"
+        );
+    });
+    assert!(history.len() >= ROUNDS, "some were in time");
+    assert!(history.is_sorted_by(|a, b| a < b), "{history:?}");
+}
 
-    /// Twin: the same without asking for the token.
-    [postgres, mysql, mariadb, sqlite] fn twin_holders_that_only_believe_to_hold_it_overlap(db) {
-        let history = history!(db, |conn, held, writes| writes.lock().unwrap().push(held.token()));
-        assert!(!history.is_sorted_by(|a, b| a < b), "{history:?}");
-    }
+/// Twin: the same without asking for the token.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn twin_holders_that_only_believe_to_hold_it_overlap(db: &Db) {
+    let history = history!(db, |conn, held, writes| writes
+        .lock()
+        .unwrap()
+        .push(held.token()));
+    assert!(!history.is_sorted_by(|a, b| a < b), "{history:?}");
 }

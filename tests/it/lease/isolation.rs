@@ -7,9 +7,9 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError};
+use law::law;
 
 use super::{set_up, Number, EXPIRE, LOCK_ROW};
-use crate::support::laws;
 use crate::support::schema::accounts;
 
 const LEVELS: [&str; 2] = ["REPEATABLE READ", "SERIALIZABLE"];
@@ -39,196 +39,248 @@ fn add(conn: &mut impl diesel::connection::LoadConnection, sql: &str) -> QueryRe
     conn.batch_execute(sql)
 }
 
-laws! {
-    [postgres, mysql, mariadb] fn callers_wait_for_each_other_at_every_isolation_level(db) {
-        drop(set_up!(db));
-        for level in LEVELS {
-            let before = db.balance(1);
-            thread::scope(|scope| {
-                for _ in 0..4 {
-                    scope.spawn(|| {
-                        let conn = &mut connect_at!(db, level);
-                        for _ in 0..ROUNDS {
-                            let held = books().acquire(conn, "one of four").unwrap();
-                            held.renew(conn).unwrap();
-                            held.guarded(conn, |conn| {
-                                add(conn, "UPDATE accounts SET balance = balance + 1 WHERE id = 1")?;
-                                Ok::<_, LockError>(())
-                            })
-                            .unwrap();
-                            held.release(conn).unwrap();
-                        }
-                    });
-                }
-            });
-            assert_eq!(db.balance(1), before + 4 * ROUNDS, "{level}");
-        }
+#[law(postgres, mysql, mariadb)]
+fn callers_wait_for_each_other_at_every_isolation_level(db: &Db) {
+    drop(set_up!(db));
+    for level in LEVELS {
+        let before = db.balance(1);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let conn = &mut connect_at!(db, level);
+                    for _ in 0..ROUNDS {
+                        let held = books().acquire(conn, "one of four").unwrap();
+                        held.renew(conn).unwrap();
+                        held.guarded(conn, |conn| {
+                            add(
+                                conn,
+                                "UPDATE accounts SET balance = balance + 1 WHERE id = 1",
+                            )?;
+                            Ok::<_, LockError>(())
+                        })
+                        .unwrap();
+                        held.release(conn).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(db.balance(1), before + 4 * ROUNDS, "{level}");
     }
+}
 
-    [postgres, mysql, mariadb] fn one_of_several_acquires_and_the_others_find_it_held_at_every_isolation_level(db) {
-        let conn = &mut set_up!(db);
-        for level in LEVELS {
-            let barrier = Barrier::new(4);
-            for round in 0..ROUNDS {
-                let results: Vec<_> = thread::scope(|scope| {
-                    let callers: Vec<_> = (0..4)
-                        .map(|_| scope.spawn(|| {
+#[law(postgres, mysql, mariadb)]
+fn one_of_several_acquires_and_the_others_find_it_held_at_every_isolation_level(db: &Db) {
+    let conn = &mut set_up!(db);
+    for level in LEVELS {
+        let barrier = Barrier::new(4);
+        for round in 0..ROUNDS {
+            let results: Vec<_> = thread::scope(|scope| {
+                let callers: Vec<_> = (0..4)
+                    .map(|_| {
+                        scope.spawn(|| {
                             let conn = &mut connect_at!(db, level);
                             barrier.wait();
                             books().try_acquire(conn, "one of four")
-                        }))
-                        .collect();
-                    callers.into_iter().map(|caller| caller.join().unwrap()).collect()
-                });
-                for result in &results {
-                    assert!(matches!(result, Ok(_) | Err(LockError::LeaseHeld { .. })), "{level}: {result:?}");
-                }
-                assert!(results.iter().filter(|result| result.is_ok()).count() <= 1);
-                // All may have met at the moment of another one's look; one alone gets it.
-                let held = results.into_iter().find_map(Result::ok);
-                let held = held.unwrap_or_else(|| books().try_acquire(conn, "the last").unwrap());
-                match round % 3 {
-                    0 => held.release(conn).unwrap(),
-                    1 => conn.batch_execute(EXPIRE).unwrap(),
-                    _ => {
-                        conn.batch_execute(EXPIRE).unwrap();
-                        assert_eq!(Lease::purge(conn, Duration::ZERO).unwrap(), 1);
-                    }
+                        })
+                    })
+                    .collect();
+                callers
+                    .into_iter()
+                    .map(|caller| caller.join().unwrap())
+                    .collect()
+            });
+            for result in &results {
+                assert!(
+                    matches!(result, Ok(_) | Err(LockError::LeaseHeld { .. })),
+                    "{level}: {result:?}"
+                );
+            }
+            assert!(results.iter().filter(|result| result.is_ok()).count() <= 1);
+            // All may have met at the moment of another one's look; one alone gets it.
+            let held = results.into_iter().find_map(Result::ok);
+            let held = held.unwrap_or_else(|| books().try_acquire(conn, "the last").unwrap());
+            match round % 3 {
+                0 => held.release(conn).unwrap(),
+                1 => conn.batch_execute(EXPIRE).unwrap(),
+                _ => {
+                    conn.batch_execute(EXPIRE).unwrap();
+                    assert_eq!(Lease::purge(conn, Duration::ZERO).unwrap(), 1);
                 }
             }
         }
     }
+}
 
-    [postgres, mysql, mariadb] fn lease_is_overridden_and_purged_at_every_isolation_level(db) {
-        drop(set_up!(db));
-        for level in LEVELS {
-            let conn = &mut connect_at!(db, level);
-            let ada = books().try_acquire(conn, "Ada").unwrap();
-            let boss = books().override_by(conn, "boss", "a test").unwrap();
-            assert!(boss.token() > ada.token());
-            conn.batch_execute(EXPIRE).unwrap();
-            assert_eq!(Lease::purge(conn, Duration::ZERO).unwrap(), 1);
-        }
+#[law(postgres, mysql, mariadb)]
+fn lease_is_overridden_and_purged_at_every_isolation_level(db: &Db) {
+    drop(set_up!(db));
+    for level in LEVELS {
+        let conn = &mut connect_at!(db, level);
+        let ada = books().try_acquire(conn, "Ada").unwrap();
+        let boss = books().override_by(conn, "boss", "a test").unwrap();
+        assert!(boss.token() > ada.token());
+        conn.batch_execute(EXPIRE).unwrap();
+        assert_eq!(Lease::purge(conn, Duration::ZERO).unwrap(), 1);
     }
+}
 
-    /// Twin: the statement runs in a transaction whose snapshot is older than the row.
-    [postgres] fn twin_lock_under_an_old_snapshot_is_a_serialization_failure(db) {
-        let conn = &mut set_up!(db);
-        books().try_acquire(conn, "Ada").unwrap().release(conn).unwrap();
-        let other = &mut connect_at!(db, "REPEATABLE READ");
-        let result = other.transaction(|other| {
-            let look = "SELECT token AS number FROM row_lock_leases WHERE name = 'books'";
-            diesel::sql_query(look).load::<Number>(other)?;
-            books().try_acquire(conn, "Ada").unwrap().release(conn).unwrap();
-            diesel::sql_query(format!("{look} FOR UPDATE SKIP LOCKED")).load::<Number>(other)
-        });
-        let error = LockError::from(result.map(|rows| rows.len()).unwrap_err());
-        assert!(matches!(error, LockError::SerializationFailure { .. }), "{error:?}");
-    }
-
-    /// It waits for a renewal, and behind it the row is not what its snapshot shows.
-    [postgres, mysql, mariadb] fn guarded_write_that_meets_a_renewal_runs_once_at_every_isolation_level(db) {
-        let conn = &mut set_up!(db);
-        for level in LEVELS {
-            let held = &books().try_acquire(conn, "Ada").unwrap();
-            conn.batch_execute(&format!("BEGIN; {RENEW}")).unwrap();
-            let runs = thread::scope(|scope| {
-                let write = scope.spawn(|| {
-                    let mut runs = 0;
-                    let result = held.guarded(&mut connect_at!(db, level), |_| {
-                        runs += 1;
-                        Ok::<_, LockError>(())
-                    });
-                    result.map(|()| runs)
-                });
-                db.wait_for_waiters(1);
-                conn.batch_execute("COMMIT").unwrap();
-                write.join().unwrap()
-            });
-            assert_eq!(runs.unwrap(), 1, "{level}");
-            held.release(conn).unwrap();
-        }
-    }
-
-    /// Twin: without another attempt it fails.
-    [postgres] fn twin_lock_by_hand_that_meets_a_renewal_is_a_serialization_failure(db) {
-        let conn = &mut set_up!(db);
-        let _held = books().try_acquire(conn, "Ada").unwrap();
-        for level in LEVELS {
-            conn.batch_execute(&format!("BEGIN; {RENEW}")).unwrap();
-            let locked = thread::scope(|scope| {
-                let write = scope.spawn(|| {
-                    let conn = &mut connect_at!(db, level);
-                    diesel::sql_query(LOCK_ROW).load::<Number>(conn).map(|rows| rows.len())
-                });
-                db.wait_for_waiters(1);
-                conn.batch_execute("COMMIT").unwrap();
-                write.join().unwrap()
-            });
-            let error = LockError::from(locked.unwrap_err());
-            assert!(matches!(error, LockError::SerializationFailure { .. }), "{level}: {error:?}");
-        }
-    }
-
-    /// Twin: at SERIALIZABLE a look is a shared lock, and two who look keep a free lease from each other.
-    [mysql, mariadb] fn twin_two_looks_under_serializable_keep_a_free_lease_from_both(db) {
-        let conn = &mut set_up!(db);
-        books().try_acquire(conn, "Ada").unwrap().release(conn).unwrap();
-        let mut callers = [(); 2].map(|()| connect_at!(db, "SERIALIZABLE"));
+/// Twin: the statement runs in a transaction whose snapshot is older than the row.
+#[law(postgres)]
+fn twin_lock_under_an_old_snapshot_is_a_serialization_failure(db: &Db) {
+    let conn = &mut set_up!(db);
+    books()
+        .try_acquire(conn, "Ada")
+        .unwrap()
+        .release(conn)
+        .unwrap();
+    let other = &mut connect_at!(db, "REPEATABLE READ");
+    let result = other.transaction(|other| {
         let look = "SELECT token AS number FROM row_lock_leases WHERE name = 'books'";
-        for caller in &mut callers {
-            caller.batch_execute("BEGIN").unwrap();
-            assert_eq!(diesel::sql_query(look).load::<Number>(caller).unwrap().len(), 1);
-        }
-        for caller in &mut callers {
-            let locked = diesel::sql_query(format!("{look} FOR UPDATE NOWAIT")).load::<Number>(caller);
-            assert!(locked.is_err());
-        }
-    }
-
-    /// The level is of the lease's own transaction alone.
-    [mysql, mariadb] fn isolation_of_the_next_transaction_is_the_sessions(db) {
-        let other = &mut set_up!(db);
-        let conn = &mut connect_at!(db, "REPEATABLE READ");
-        let held = books().try_acquire(conn, "Ada").unwrap();
-        assert!(books().try_acquire(conn, "Charles").is_err());
-        let looks = |conn: &mut Conn, other: &mut Conn| {
-            conn.transaction(|conn| {
-                let look = |conn: &mut Conn| {
-                    accounts::table.find(1).select(accounts::balance).first::<i64>(conn)
-                };
-                let first = look(conn)?;
-                other.batch_execute("UPDATE accounts SET balance = balance + 1 WHERE id = 1")?;
-                QueryResult::Ok((first, look(conn)?))
-            })
+        diesel::sql_query(look).load::<Number>(other)?;
+        books()
+            .try_acquire(conn, "Ada")
             .unwrap()
-        };
-        let (first, second) = looks(conn, other);
-        assert_eq!(first, second);
-        held.release(conn).unwrap();
-        // Twin: at READ COMMITTED the second look differs.
-        let (first, second) = looks(&mut connect_at!(db, "READ COMMITTED"), other);
-        assert_ne!(first, second);
-    }
+            .release(conn)
+            .unwrap();
+        diesel::sql_query(format!("{look} FOR UPDATE SKIP LOCKED")).load::<Number>(other)
+    });
+    let error = LockError::from(result.map(|rows| rows.len()).unwrap_err());
+    assert!(
+        matches!(error, LockError::SerializationFailure { .. }),
+        "{error:?}"
+    );
+}
 
-    /// A transaction that Diesel does not know of is neither committed nor rolled back.
-    [mysql, mariadb] fn transaction_by_hand_is_left_as_it_is(db) {
-        let conn = &mut set_up!(db);
-        let held = books().try_acquire(conn, "Ada").unwrap();
-        conn.batch_execute("BEGIN; UPDATE accounts SET balance = 7 WHERE id = 1").unwrap();
-        let results = [
-            Lease::named("other").try_acquire(conn, "Ada").map(drop),
-            books().override_by(conn, "boss", "").map(drop),
-            held.renew(conn),
-            held.release(conn),
-            Lease::purge(conn, Duration::ZERO).map(drop),
-        ];
-        for result in results {
-            assert!(matches!(result, Err(LockError::AlreadyInTransaction { .. })), "{result:?}");
-        }
-        assert_eq!(db.balance(1), 1_000, "not committed");
-        conn.batch_execute("COMMIT").unwrap();
-        assert_eq!(db.balance(1), 7);
+/// It waits for a renewal, and behind it the row is not what its snapshot shows.
+#[law(postgres, mysql, mariadb)]
+fn guarded_write_that_meets_a_renewal_runs_once_at_every_isolation_level(db: &Db) {
+    let conn = &mut set_up!(db);
+    for level in LEVELS {
+        let held = &books().try_acquire(conn, "Ada").unwrap();
+        conn.batch_execute(&format!("BEGIN; {RENEW}")).unwrap();
+        let runs = thread::scope(|scope| {
+            let write = scope.spawn(|| {
+                let mut runs = 0;
+                let result = held.guarded(&mut connect_at!(db, level), |_| {
+                    runs += 1;
+                    Ok::<_, LockError>(())
+                });
+                result.map(|()| runs)
+            });
+            db.wait_for_waiters(1);
+            conn.batch_execute("COMMIT").unwrap();
+            write.join().unwrap()
+        });
+        assert_eq!(runs.unwrap(), 1, "{level}");
         held.release(conn).unwrap();
     }
+}
+
+/// Twin: without another attempt it fails.
+#[law(postgres)]
+fn twin_lock_by_hand_that_meets_a_renewal_is_a_serialization_failure(db: &Db) {
+    let conn = &mut set_up!(db);
+    let _held = books().try_acquire(conn, "Ada").unwrap();
+    for level in LEVELS {
+        conn.batch_execute(&format!("BEGIN; {RENEW}")).unwrap();
+        let locked = thread::scope(|scope| {
+            let write = scope.spawn(|| {
+                let conn = &mut connect_at!(db, level);
+                diesel::sql_query(LOCK_ROW)
+                    .load::<Number>(conn)
+                    .map(|rows| rows.len())
+            });
+            db.wait_for_waiters(1);
+            conn.batch_execute("COMMIT").unwrap();
+            write.join().unwrap()
+        });
+        let error = LockError::from(locked.unwrap_err());
+        assert!(
+            matches!(error, LockError::SerializationFailure { .. }),
+            "{level}: {error:?}"
+        );
+    }
+}
+
+/// Twin: at SERIALIZABLE a look is a shared lock, and two who look keep a free lease from each
+/// other.
+#[law(mysql, mariadb)]
+fn twin_two_looks_under_serializable_keep_a_free_lease_from_both(db: &Db) {
+    let conn = &mut set_up!(db);
+    books()
+        .try_acquire(conn, "Ada")
+        .unwrap()
+        .release(conn)
+        .unwrap();
+    let mut callers = [(); 2].map(|()| connect_at!(db, "SERIALIZABLE"));
+    let look = "SELECT token AS number FROM row_lock_leases WHERE name = 'books'";
+    for caller in &mut callers {
+        caller.batch_execute("BEGIN").unwrap();
+        assert_eq!(
+            diesel::sql_query(look)
+                .load::<Number>(caller)
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+    for caller in &mut callers {
+        let locked = diesel::sql_query(format!("{look} FOR UPDATE NOWAIT")).load::<Number>(caller);
+        assert!(locked.is_err());
+    }
+}
+
+/// The level is of the lease's own transaction alone.
+#[law(mysql, mariadb)]
+fn isolation_of_the_next_transaction_is_the_sessions(db: &Db) {
+    let other = &mut set_up!(db);
+    let conn = &mut connect_at!(db, "REPEATABLE READ");
+    let held = books().try_acquire(conn, "Ada").unwrap();
+    assert!(books().try_acquire(conn, "Charles").is_err());
+    let looks = |conn: &mut Conn, other: &mut Conn| {
+        conn.transaction(|conn| {
+            let look = |conn: &mut Conn| {
+                accounts::table
+                    .find(1)
+                    .select(accounts::balance)
+                    .first::<i64>(conn)
+            };
+            let first = look(conn)?;
+            other.batch_execute("UPDATE accounts SET balance = balance + 1 WHERE id = 1")?;
+            QueryResult::Ok((first, look(conn)?))
+        })
+        .unwrap()
+    };
+    let (first, second) = looks(conn, other);
+    assert_eq!(first, second);
+    held.release(conn).unwrap();
+    // Twin: at READ COMMITTED the second look differs.
+    let (first, second) = looks(&mut connect_at!(db, "READ COMMITTED"), other);
+    assert_ne!(first, second);
+}
+
+/// A transaction that Diesel does not know of is neither committed nor rolled back.
+#[law(mysql, mariadb)]
+fn transaction_by_hand_is_left_as_it_is(db: &Db) {
+    let conn = &mut set_up!(db);
+    let held = books().try_acquire(conn, "Ada").unwrap();
+    conn.batch_execute("BEGIN; UPDATE accounts SET balance = 7 WHERE id = 1")
+        .unwrap();
+    let results = [
+        Lease::named("other").try_acquire(conn, "Ada").map(drop),
+        books().override_by(conn, "boss", "").map(drop),
+        held.renew(conn),
+        held.release(conn),
+        Lease::purge(conn, Duration::ZERO).map(drop),
+    ];
+    for result in results {
+        assert!(
+            matches!(result, Err(LockError::AlreadyInTransaction { .. })),
+            "{result:?}"
+        );
+    }
+    assert_eq!(db.balance(1), 1_000, "not committed");
+    conn.batch_execute("COMMIT").unwrap();
+    assert_eq!(db.balance(1), 7);
+    held.release(conn).unwrap();
 }

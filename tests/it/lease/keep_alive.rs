@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel_row_lock::{Lease, LockError};
+use law::law;
 
 use super::{assert_held_by, expiry, set_up};
-use crate::support::{laws, wait_until};
+use crate::support::wait_until;
 
 /// Renewals are due three times in it. Two thirds are more than any machine is busy.
 const TTL: Duration = Duration::from_secs(12);
@@ -22,7 +23,8 @@ fn lost(reason: LockError) {
     panic!("lost: {reason:?}");
 }
 
-/// How the thread connects: by URL alone. On SQLite it then finds the database busy, and asks again.
+/// How the thread connects: by URL alone. On SQLite it then finds the database busy, and asks
+/// again.
 macro_rules! connector {
     ($db:ident) => {{
         let url = $db.url();
@@ -30,87 +32,98 @@ macro_rules! connector {
     }};
 }
 
-laws! {
-    [postgres, mysql, mariadb, sqlite] fn lease_is_kept_alive_beyond_its_time(db) {
-        let conn = &mut set_up!(db);
-        let held = books().try_acquire(conn, "Ada").unwrap();
-        let first_end = expiry!(conn, "books");
-        let alive = held.keep_alive(connector!(db), lost);
-        // At once, and then by its clock; both beyond the time that it had at first.
-        for rise in [0, TTL.as_micros() / 4] {
-            wait_until("it lasts for longer", PAUSE, || {
-                expiry!(conn, "books") > first_end + i64::try_from(rise).unwrap()
-            });
-        }
-        let holder = books().holder(conn).unwrap().unwrap();
-        assert!(!holder.expired && holder.token == held.token());
-        assert_held_by!(books().try_acquire(conn, "Charles"), "Ada");
-        assert!(!alive.is_lost());
-        drop(alive);
-        held.release(conn).unwrap();
+#[law(postgres, mysql, mariadb, sqlite)]
+fn lease_is_kept_alive_beyond_its_time(db: &Db) {
+    let conn = &mut set_up!(db);
+    let held = books().try_acquire(conn, "Ada").unwrap();
+    let first_end = expiry!(conn, "books");
+    let alive = held.keep_alive(connector!(db), lost);
+    // At once, and then by its clock; both beyond the time that it had at first.
+    for rise in [0, TTL.as_micros() / 4] {
+        wait_until("it lasts for longer", PAUSE, || {
+            expiry!(conn, "books") > first_end + i64::try_from(rise).unwrap()
+        });
     }
+    let holder = books().holder(conn).unwrap().unwrap();
+    assert!(!holder.expired && holder.token == held.token());
+    assert_held_by!(books().try_acquire(conn, "Charles"), "Ada");
+    assert!(!alive.is_lost());
+    drop(alive);
+    held.release(conn).unwrap();
+}
 
-    /// Twin: a lease that is not kept alive ends, and so does one that is no longer.
-    [postgres, mysql, mariadb, sqlite] fn lease_ends_when_it_is_no_longer_kept_alive(db) {
-        let conn = &mut set_up!(db);
-        let brief = Lease::named("books").ttl(Duration::from_secs(2));
-        let held = brief.try_acquire(conn, "Ada").unwrap();
-        // On a machine that is busy it may be over before.
-        drop(held.keep_alive(connector!(db), drop));
-        wait_until("it is over", PAUSE, || books().holder(conn).unwrap().unwrap().expired);
-    }
+/// Twin: a lease that is not kept alive ends, and so does one that is no longer.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn lease_ends_when_it_is_no_longer_kept_alive(db: &Db) {
+    let conn = &mut set_up!(db);
+    let brief = Lease::named("books").ttl(Duration::from_secs(2));
+    let held = brief.try_acquire(conn, "Ada").unwrap();
+    // On a machine that is busy it may be over before.
+    drop(held.keep_alive(connector!(db), drop));
+    wait_until("it is over", PAUSE, || {
+        books().holder(conn).unwrap().unwrap().expired
+    });
+}
 
-    [postgres, mysql, mariadb, sqlite] fn loss_is_told_once_with_its_reason(db) {
-        let conn = &mut set_up!(db);
-        let held = books().try_acquire(conn, "Ada").unwrap();
-        let (tell, told) = mpsc::channel();
-        let alive = held.keep_alive(connector!(db), move |reason| tell.send(reason).unwrap());
-        assert!(!alive.is_lost());
-        let boss = books().override_by(conn, "boss", "").unwrap();
-        let reason = told.recv_timeout(PATIENCE).unwrap();
-        assert!(matches!(reason, LockError::StaleToken { token, .. } if token == held.token()), "{reason:?}");
-        assert!(alive.is_lost());
-        assert!(told.recv().is_err(), "never again");
-        assert!(boss.token() > held.token());
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn loss_is_told_once_with_its_reason(db: &Db) {
+    let conn = &mut set_up!(db);
+    let held = books().try_acquire(conn, "Ada").unwrap();
+    let (tell, told) = mpsc::channel();
+    let alive = held.keep_alive(connector!(db), move |reason| tell.send(reason).unwrap());
+    assert!(!alive.is_lost());
+    let boss = books().override_by(conn, "boss", "").unwrap();
+    let reason = told.recv_timeout(PATIENCE).unwrap();
+    assert!(
+        matches!(reason, LockError::StaleToken { token, .. } if token == held.token()),
+        "{reason:?}"
+    );
+    assert!(alive.is_lost());
+    assert!(told.recv().is_err(), "never again");
+    assert!(boss.token() > held.token());
+}
 
-    [postgres, mysql, mariadb, sqlite] fn server_that_can_not_be_reached_is_a_loss_when_the_time_is_over(db) {
-        let conn = &mut set_up!(db);
-        let brief = Lease::named("books").ttl(Duration::from_secs(1));
-        let since = std::time::Instant::now();
-        let held = brief.try_acquire(conn, "Ada").unwrap();
-        let (tell, told) = mpsc::channel();
-        let alive = held.keep_alive(
-            || Conn::establish("/no/such/place"),
-            move |reason| tell.send(reason).unwrap(),
-        );
-        let reason = told.recv_timeout(PATIENCE).unwrap();
-        // Or on a machine that is busy, not one attempt was made in that time.
-        assert!(
-            matches!(reason, LockError::ConnectionLost { .. } | LockError::StaleToken { .. }),
-            "{reason:?}"
-        );
-        assert!(since.elapsed() >= Duration::from_secs(1));
-        assert!(alive.is_lost());
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn server_that_can_not_be_reached_is_a_loss_when_the_time_is_over(db: &Db) {
+    let conn = &mut set_up!(db);
+    let brief = Lease::named("books").ttl(Duration::from_secs(1));
+    let since = std::time::Instant::now();
+    let held = brief.try_acquire(conn, "Ada").unwrap();
+    let (tell, told) = mpsc::channel();
+    let alive = held.keep_alive(
+        || Conn::establish("/no/such/place"),
+        move |reason| tell.send(reason).unwrap(),
+    );
+    let reason = told.recv_timeout(PATIENCE).unwrap();
+    // Or on a machine that is busy, not one attempt was made in that time.
+    assert!(
+        matches!(
+            reason,
+            LockError::ConnectionLost { .. } | LockError::StaleToken { .. }
+        ),
+        "{reason:?}"
+    );
+    assert!(since.elapsed() >= Duration::from_secs(1));
+    assert!(alive.is_lost());
+}
 
-    [postgres, mysql, mariadb] fn connection_that_is_lost_is_made_anew(db) {
-        let conn = &mut set_up!(db);
-        let held = books().try_acquire(conn, "Ada").unwrap();
-        let (tell, told) = mpsc::channel();
-        let url = db.url();
-        let connect = move || {
-            let mut conn = Conn::establish(&url)?;
-            tell.send(Db::session(&mut conn)).unwrap();
-            Ok::<_, ConnectionError>(conn)
-        };
-        let alive = held.keep_alive(connect, lost);
-        for _ in 0..2 {
-            db.kill(told.recv_timeout(PATIENCE).unwrap());
-        }
-        told.recv_timeout(PATIENCE).unwrap();
-        let before = expiry!(conn, "books");
-        wait_until("it is renewed", PAUSE, || expiry!(conn, "books") > before);
-        assert!(!alive.is_lost());
+#[law(postgres, mysql, mariadb)]
+fn connection_that_is_lost_is_made_anew(db: &Db) {
+    let conn = &mut set_up!(db);
+    let held = books().try_acquire(conn, "Ada").unwrap();
+    let (tell, told) = mpsc::channel();
+    let url = db.url();
+    let connect = move || {
+        let mut conn = Conn::establish(&url)?;
+        tell.send(Db::session(&mut conn)).unwrap();
+        Ok::<_, ConnectionError>(conn)
+    };
+    let alive = held.keep_alive(connect, lost);
+    for _ in 0..2 {
+        db.kill(told.recv_timeout(PATIENCE).unwrap());
     }
+    told.recv_timeout(PATIENCE).unwrap();
+    let before = expiry!(conn, "books");
+    wait_until("it is renewed", PAUSE, || expiry!(conn, "books") > before);
+    assert!(!alive.is_lost());
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{HeldLease, Lease, LockError};
+use law::law;
 
 use super::{assert_stale, clock_sql, expiry, server_clock, set_up};
-use crate::support::{laws, wait_until};
+use crate::support::wait_until;
 
 const TTL: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_millis(5);
@@ -17,8 +18,8 @@ fn books() -> Lease {
     Lease::named("books").ttl(TTL)
 }
 
-/// By how much the lease lasts longer than its time to live from the end of the write that `$renew` has
-/// waited for, in microseconds. All times are the server's.
+/// By how much the lease lasts longer than its time to live from the end of the write that `$renew`
+/// has waited for, in microseconds. All times are the server's.
 macro_rules! surplus_behind_a_write {
     ($db:ident, |$other:ident, $held:ident| $renew:expr) => {{
         let conn = &mut set_up!($db);
@@ -56,35 +57,36 @@ fn renew_by_hand(held: &HeldLease, now: &str) -> String {
     )
 }
 
-laws! {
-    [postgres, mysql, mariadb, sqlite] fn renewal_that_waits_for_a_write_lasts_its_whole_time_from_there(db) {
-        let surplus = surplus_behind_a_write!(db, |other, held| held.renew(other).unwrap());
-        assert!(surplus >= 0, "{surplus}");
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn renewal_that_waits_for_a_write_lasts_its_whole_time_from_there(db: &Db) {
+    let surplus = surplus_behind_a_write!(db, |other, held| held.renew(other).unwrap());
+    assert!(surplus >= 0, "{surplus}");
+}
 
-    /// Twin: on SQLite the wait is before the statement, so it never had this fault.
-    [postgres, mysql, mariadb] fn twin_renewal_by_one_update_has_lost_the_time_of_its_wait(db) {
-        let surplus = surplus_behind_a_write!(db, |other, held| {
-            let renew = renew_by_hand(held, clock_sql(Db::STAMP));
-            assert_eq!(diesel::sql_query(renew).execute(other).unwrap(), 1);
-        });
-        assert!(surplus < -90_000, "{surplus}");
-    }
+/// Twin: on SQLite the wait is before the statement, so it never had this fault.
+#[law(postgres, mysql, mariadb)]
+fn twin_renewal_by_one_update_has_lost_the_time_of_its_wait(db: &Db) {
+    let surplus = surplus_behind_a_write!(db, |other, held| {
+        let renew = renew_by_hand(held, clock_sql(Db::STAMP));
+        assert_eq!(diesel::sql_query(renew).execute(other).unwrap(), 1);
+    });
+    assert!(surplus < -90_000, "{surplus}");
+}
 
-    /// The renewal does not bring back what another session has taken meanwhile.
-    [postgres, mysql, mariadb] fn renewal_that_waits_for_an_override_is_stale(db) {
-        let conn = &mut set_up!(db);
-        let held = &books().try_acquire(conn, "Ada").unwrap();
-        // The row as an override leaves it, before its COMMIT.
-        let boss = &mut db.connect();
-        let take = "UPDATE row_lock_leases SET owner = 'boss', token = token + 1";
-        boss.batch_execute(&format!("BEGIN; {take}")).unwrap();
-        thread::scope(|scope| {
-            let renewal = scope.spawn(|| held.renew(&mut db.connect()));
-            db.wait_for_waiters(1);
-            boss.batch_execute("COMMIT").unwrap();
-            assert_stale!(renewal.join().unwrap());
-        });
-        assert_eq!(books().holder(conn).unwrap().unwrap().owner, "boss");
-    }
+/// The renewal does not bring back what another session has taken meanwhile.
+#[law(postgres, mysql, mariadb)]
+fn renewal_that_waits_for_an_override_is_stale(db: &Db) {
+    let conn = &mut set_up!(db);
+    let held = &books().try_acquire(conn, "Ada").unwrap();
+    // The row as an override leaves it, before its COMMIT.
+    let boss = &mut db.connect();
+    let take = "UPDATE row_lock_leases SET owner = 'boss', token = token + 1";
+    boss.batch_execute(&format!("BEGIN; {take}")).unwrap();
+    thread::scope(|scope| {
+        let renewal = scope.spawn(|| held.renew(&mut db.connect()));
+        db.wait_for_waiters(1);
+        boss.batch_execute("COMMIT").unwrap();
+        assert_stale!(renewal.join().unwrap());
+    });
+    assert_eq!(books().holder(conn).unwrap().unwrap().owner, "boss");
 }

@@ -5,16 +5,20 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::support::example::build_example;
-use crate::support::laws;
 
-laws! {
-    [postgres, mysql, mariadb, sqlite] fn bank_loses_money_by_hand_and_none_in_any_interleaving_of_its_calls(db) {
-        let report = prove(&database!(db));
-        let (by_hand, locked) = report.split_once("== the withdrawal under the lock").unwrap();
-        assert!(by_hand.contains("RACY: with the lock in"), "{report}");
-        assert!(by_hand.contains("journal broken"), "{report}");
-        assert_eq!(locked.matches(": cured: there is a race").count(), 4, "{report}");
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn bank_loses_money_by_hand_and_none_in_any_interleaving_of_its_calls(db: &Db) {
+    let report = prove(&database!(db));
+    let (by_hand, locked) = report
+        .split_once("== the withdrawal under the lock")
+        .unwrap();
+    assert!(by_hand.contains("RACY: with the lock in"), "{report}");
+    assert!(by_hand.contains("journal broken"), "{report}");
+    assert_eq!(
+        locked.matches(": cured: there is a race").count(),
+        4,
+        "{report}"
+    );
 }
 
 /// A database with none of the tables that the tests have.
@@ -31,6 +35,7 @@ macro_rules! database {
     }};
 }
 use database;
+use law::law;
 
 fn prove(url: &str) -> String {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();

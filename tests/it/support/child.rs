@@ -1,7 +1,7 @@
 //! A process of its own that plays a part in a test, so that it can be frozen or killed.
 //!
-//! The part is a test of this same binary, which has nothing to do unless it is asked to play. Both
-//! sides speak in lines.
+//! The part is a test of this same binary, made by the attribute `part`. It returns at once unless
+//! it runs in a child. Both sides speak in lines.
 
 use std::env;
 use std::io::{stdin, stdout, BufRead, BufReader, Write};
@@ -93,34 +93,6 @@ impl Drop for Child {
         let _ = self.process.wait();
     }
 }
-
-/// The parts that children play: `[postgres] fn part(url) { … }` is played by `db.play("file::part")`.
-macro_rules! parts {
-    ($(
-        $(#[$attribute:meta])*
-        [$($backend:ident),+] fn $part:ident($url:ident) $body:block
-    )+) => {$(
-        $(#[$attribute])*
-        mod $part {
-            #[allow(unused_imports)]
-            use super::*;
-            $(
-                crate::support::if_compiled_in! { $backend
-                    #[test]
-                    fn $backend() {
-                        #[allow(unused_imports)]
-                        use crate::support::$backend::Conn;
-                        let Some($url) = crate::support::child::url() else {
-                            return;
-                        };
-                        $body
-                    }
-                }
-            )+
-        }
-    )+};
-}
-pub(crate) use parts;
 
 /// In the child: the database that the test has made. `None` if nobody has asked for the part.
 pub(crate) fn url() -> Option<String> {

@@ -1,5 +1,7 @@
 //! What the laws stand on: a database of its own for each test, on a real server, and a way to ask
 //! that server who waits.
+//!
+//! The attribute `law` takes `Db` and `Conn` from the module with the backend's name.
 
 use std::time::{Duration, Instant};
 
@@ -20,36 +22,6 @@ pub(crate) mod probe;
 pub(crate) mod schema;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) mod wire;
-
-/// Stamps each law for the servers that make its promise.
-///
-/// `[postgres, sqlite] fn law(db) { … }` becomes the tests `law::postgres` and `law::sqlite`. In the
-/// body `db` is a [`Db`](sqlite::Db) of the server with a database of its own, and `Conn` its
-/// connection type.
-macro_rules! laws {
-    ($(
-        $(#[$attribute:meta])*
-        [$($backend:ident),+] fn $law:ident($db:ident) $body:block
-    )+) => {$(
-        $(#[$attribute])*
-        mod $law {
-            #[allow(unused_imports)]
-            use super::*;
-            $(
-                crate::support::if_compiled_in! { $backend
-                    #[test]
-                    fn $backend() {
-                        #[allow(unused_imports)]
-                        use crate::support::$backend::{Conn, Db};
-                        let $db = &Db::new(concat!(module_path!(), "::", stringify!($backend)));
-                        $body
-                    }
-                }
-            )+
-        }
-    )+};
-}
-pub(crate) use laws;
 
 /// What is the same for each `Db`, but for its connection's type.
 macro_rules! shared_methods {
@@ -80,25 +52,6 @@ macro_rules! shared_methods {
     };
 }
 pub(crate) use shared_methods;
-
-macro_rules! if_compiled_in {
-    (postgres $item:item) => {
-        #[cfg(feature = "postgres")]
-        $item
-    };
-    (mysql $item:item) => {
-        #[cfg(feature = "mysql")]
-        $item
-    };
-    (mariadb $item:item) => {
-        #[cfg(feature = "mysql")]
-        $item
-    };
-    (sqlite $item:item) => {
-        $item
-    };
-}
-pub(crate) use if_compiled_in;
 
 /// The schema or file name of a test: short enough for every server.
 fn database_name(law: &str) -> String {

@@ -16,8 +16,8 @@ impl Server for MySql {
         "SELECT concat_ws(' ', @@autocommit, @@innodb_lock_wait_timeout, @@transaction_isolation, \
          @@wait_timeout, (SELECT count(*) FROM performance_schema.events_transactions_current \
              WHERE state = 'ACTIVE' AND autocommit = 'NO' AND thread_id = ps_current_thread_id()))";
-    /// Not `information_schema.processlist`: that fails as a whole while any session of the server runs
-    /// a statement with a crab in it (error 3854).
+    /// Not `information_schema.processlist`: that fails as a whole while any session of the server
+    /// runs a statement with a crab in it (error 3854).
     const SESSIONS_OF_DATABASE: &str =
         "SELECT processlist_id FROM performance_schema.threads WHERE processlist_db";
     /// MySQL knows no other way.

@@ -24,7 +24,8 @@ pub(crate) trait Server {
     const SETTINGS: &str;
     /// The start of a query for the ids of the sessions in a database.
     const SESSIONS_OF_DATABASE: &str;
-    /// Lets a transaction lock rows that are newer than its snapshot, where the server has a choice.
+    /// Lets a transaction lock rows that are newer than its snapshot, where the server has a
+    /// choice.
     const LOOSE_SNAPSHOTS: &str;
 }
 
@@ -82,8 +83,8 @@ impl<S: Server> Db<S> {
         conn
     }
 
-    /// From now on, connections may lock rows that are newer than their snapshot, whatever the server
-    /// does by default.
+    /// From now on, connections may lock rows that are newer than their snapshot, whatever the
+    /// server does by default.
     pub(crate) fn loosen_snapshots(&self) {
         self.loose.store(true, Ordering::Relaxed);
     }

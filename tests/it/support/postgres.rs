@@ -37,7 +37,10 @@ impl Db {
         let url = server_url("PG_URL");
         let sign = if url.contains('?') { '&' } else { '?' };
         let name = &self.name;
-        format!("{url}{sign}application_name={name}&options=-csearch_path%3D{name}%20-clock_timeout%3D40s")
+        format!(
+            "{url}{sign}application_name={name}\
+             &options=-csearch_path%3D{name}%20-clock_timeout%3D40s"
+        )
     }
 
     pub(crate) fn name(&self) -> &str {

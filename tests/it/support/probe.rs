@@ -34,7 +34,8 @@ macro_rules! server_probes {
     (
     $backend:ident, session: $session:literal, timeout: $timeout:expr, cancel: $cancel:literal,
     kill: $kill:literal, unusual: $unusual:literal,
-    survive: $survive:literal, touch: $touch:literal, brief: $brief:literal, unlimited: $unlimited:literal, slow: $slow:literal,
+    survive: $survive:literal, touch: $touch:literal, brief: $brief:literal,
+    unlimited: $unlimited:literal, slow: $slow:literal,
     sessions: $sessions:literal, idle: $idle:literal, others: $others:literal,
     more: [$more:literal, $more_back:literal], fewer: [$fewer:literal, $fewer_back:literal]
 ) => {

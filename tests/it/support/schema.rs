@@ -80,7 +80,8 @@ pub(crate) const TABLES: &str = "
         PRIMARY KEY (hall, number)
     );
     CREATE TABLE tokens (id VARCHAR(100) PRIMARY KEY, uses INTEGER NOT NULL);
-    INSERT INTO accounts VALUES (1, 'Ada', 1000), (2, 'Grace', 1000), (3, 'Barbara', 1000), (4, 'Radia', 1000);
+    INSERT INTO accounts VALUES
+        (1, 'Ada', 1000), (2, 'Grace', 1000), (3, 'Barbara', 1000), (4, 'Radia', 1000);
     INSERT INTO seats VALUES ('blue', 1, NULL), ('blue', 2, NULL), ('red', 1, NULL);
     INSERT INTO tokens VALUES
         ('00000000-0000-4000-8000-000000000001', 0),

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use diesel::prelude::*;
 use diesel_row_lock::telemetry::describe;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Retry, RowLock};
+use law::law;
 use metrics::Unit;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use super::system;
 use crate::support::calls::{ask, cross, nothing, while_held};
-use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 /// One counter or histogram.
@@ -74,84 +74,117 @@ fn histogram(numbers: &[Number], name: &str) -> Vec<f64> {
     of_name.map_or_else(Vec::new, Number::values)
 }
 
-laws! {
-    [postgres, mysql, mariadb, sqlite] fn calls_are_counted_by_outcome_and_timed(db) {
-        let begun = Instant::now();
-        let ((), numbers) = while_held!(db, 2, RowLock::for_update(), {
-            // On SQLite the lock is the database's.
-            numbers_of(|| ask!(db, 2, RowLock::for_update()).map_or((), |()| panic!("it is held")))
-        });
-        assert_eq!(counters(&numbers), [format!("row_lock_calls_total {} accounts for_update not_applied 1", system(Db::STAMP))]);
-        assert_eq!(histogram(&numbers, "row_lock_wait_seconds").len(), 1);
-        assert_eq!(histogram(&numbers, "row_lock_hold_seconds").len(), 0, "it never had the lock");
+#[law(postgres, mysql, mariadb, sqlite)]
+fn calls_are_counted_by_outcome_and_timed(db: &Db) {
+    let begun = Instant::now();
+    let ((), numbers) = while_held!(db, 2, RowLock::for_update(), {
+        // On SQLite the lock is the database's.
+        numbers_of(|| ask!(db, 2, RowLock::for_update()).map_or((), |()| panic!("it is held")))
+    });
+    assert_eq!(
+        counters(&numbers),
+        [format!(
+            "row_lock_calls_total {} accounts for_update not_applied 1",
+            system(Db::STAMP)
+        )]
+    );
+    assert_eq!(histogram(&numbers, "row_lock_wait_seconds").len(), 1);
+    assert_eq!(
+        histogram(&numbers, "row_lock_hold_seconds").len(),
+        0,
+        "it never had the lock"
+    );
 
-        let conn = &mut db.connect();
-        let ((), numbers) = numbers_of(|| {
-            for _ in 0..3 {
-                with_row_lock(conn, accounts::table.find(1), nothing).unwrap();
-            }
-            let refused = with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| {
-                QueryResult::<()>::Err(diesel::result::Error::RollbackTransaction)
-            });
-            refused.unwrap_err();
+    let conn = &mut db.connect();
+    let ((), numbers) = numbers_of(|| {
+        for _ in 0..3 {
+            with_row_lock(conn, accounts::table.find(1), nothing).unwrap();
+        }
+        let refused = with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| {
+            QueryResult::<()>::Err(diesel::result::Error::RollbackTransaction)
         });
-        assert_eq!(counters(&numbers), ["committed 3", "not_applied 1"].map(|outcome| {
-            format!("row_lock_calls_total {} accounts for_update {outcome}", system(Db::STAMP))
-        }));
-        let times: Vec<_> = ["row_lock_wait_seconds", "row_lock_hold_seconds"]
-            .map(|name| histogram(&numbers, name))
-            .concat();
-        assert_eq!(times.len(), 8);
-        let (sum, all) = (times.iter().sum::<f64>(), begun.elapsed().as_secs_f64());
-        assert!(sum > 0.0 && sum < all, "{sum} s of {all} s");
-    }
+        refused.unwrap_err();
+    });
+    assert_eq!(
+        counters(&numbers),
+        ["committed 3", "not_applied 1"].map(|outcome| {
+            format!(
+                "row_lock_calls_total {} accounts for_update {outcome}",
+                system(Db::STAMP)
+            )
+        })
+    );
+    let times: Vec<_> = ["row_lock_wait_seconds", "row_lock_hold_seconds"]
+        .map(|name| histogram(&numbers, name))
+        .concat();
+    assert_eq!(times.len(), 8);
+    let (sum, all) = (times.iter().sum::<f64>(), begun.elapsed().as_secs_f64());
+    assert!(sum > 0.0 && sum < all, "{sum} s of {all} s");
+}
 
-    [postgres, mysql, mariadb] fn deadlock_that_is_retried_is_counted_and_timed_for_each_attempt(db) {
-        let lock = &RowLock::for_update().retry(Retry::new());
-        let numbers = cross!(db, LockError, |conn, own, f| {
-            numbers_of(|| lock.with(conn, accounts::table.find(own), f).unwrap()).1
-        });
-        let labels = format!("{} accounts for_update", system(Db::STAMP));
-        let once = format!("row_lock_calls_total {labels} committed 1");
-        let victim = [
-            once.clone(),
-            format!("row_lock_deadlocks_total {labels} 1"),
-            format!("row_lock_retries_total {labels} 1"),
-        ];
-        let mut all: Vec<_> = numbers
-            .iter()
-            .map(|numbers| (histogram(numbers, "row_lock_hold_seconds").len(), counters(numbers)))
-            .collect();
-        all.sort();
-        assert_eq!(all, [(1, vec![once]), (2, victim.to_vec())]);
-    }
+#[law(postgres, mysql, mariadb)]
+fn deadlock_that_is_retried_is_counted_and_timed_for_each_attempt(db: &Db) {
+    let lock = &RowLock::for_update().retry(Retry::new());
+    let numbers = cross!(db, LockError, |conn, own, f| {
+        numbers_of(|| lock.with(conn, accounts::table.find(own), f).unwrap()).1
+    });
+    let labels = format!("{} accounts for_update", system(Db::STAMP));
+    let once = format!("row_lock_calls_total {labels} committed 1");
+    let victim = [
+        once.clone(),
+        format!("row_lock_deadlocks_total {labels} 1"),
+        format!("row_lock_retries_total {labels} 1"),
+    ];
+    let mut all: Vec<_> = numbers
+        .iter()
+        .map(|numbers| {
+            (
+                histogram(numbers, "row_lock_hold_seconds").len(),
+                counters(numbers),
+            )
+        })
+        .collect();
+    all.sort();
+    assert_eq!(all, [(1, vec![once]), (2, victim.to_vec())]);
+}
 
-    [postgres, mysql, mariadb, sqlite] fn timeout_is_counted(db) {
-        let ((), numbers) = while_held!(db, 1, RowLock::for_update(), {
-            let lock = RowLock::for_update().timeout(Duration::from_millis(20));
-            numbers_of(|| {
-                let result = lock.with(&mut db.connect(), accounts::table.find(1), nothing);
-                assert!(matches!(result, Err(LockError::Timeout { .. })), "{result:?}");
-            })
-        });
-        let labels = format!("{} accounts for_update", system(Db::STAMP));
-        assert_eq!(counters(&numbers), [
+#[law(postgres, mysql, mariadb, sqlite)]
+fn timeout_is_counted(db: &Db) {
+    let ((), numbers) = while_held!(db, 1, RowLock::for_update(), {
+        let lock = RowLock::for_update().timeout(Duration::from_millis(20));
+        numbers_of(|| {
+            let result = lock.with(&mut db.connect(), accounts::table.find(1), nothing);
+            assert!(
+                matches!(result, Err(LockError::Timeout { .. })),
+                "{result:?}"
+            );
+        })
+    });
+    let labels = format!("{} accounts for_update", system(Db::STAMP));
+    assert_eq!(
+        counters(&numbers),
+        [
             format!("row_lock_calls_total {labels} not_applied 1"),
             format!("row_lock_timeouts_total {labels} 1"),
-        ]);
-        let waited = histogram(&numbers, "row_lock_wait_seconds");
-        assert!(waited[0] >= 0.02, "{waited:?} s");
-    }
+        ]
+    );
+    let waited = histogram(&numbers, "row_lock_wait_seconds");
+    assert!(waited[0] >= 0.02, "{waited:?} s");
+}
 
-    [postgres, mysql, mariadb, sqlite] fn numbers_have_the_units_that_they_are_described_by(db) {
-        let conn = &mut db.connect();
-        let ((), numbers) = numbers_of(|| {
-            describe();
-            with_row_lock(conn, accounts::table.find(1), nothing).unwrap();
-        });
-        for number in numbers {
-            let unit = if number.name.ends_with("_seconds") { Unit::Seconds } else { Unit::Count };
-            assert_eq!(number.unit, Some(unit), "{number:?}");
-        }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn numbers_have_the_units_that_they_are_described_by(db: &Db) {
+    let conn = &mut db.connect();
+    let ((), numbers) = numbers_of(|| {
+        describe();
+        with_row_lock(conn, accounts::table.find(1), nothing).unwrap();
+    });
+    for number in numbers {
+        let unit = if number.name.ends_with("_seconds") {
+            Unit::Seconds
+        } else {
+            Unit::Count
+        };
+        assert_eq!(number.unit, Some(unit), "{number:?}");
     }
 }

@@ -57,8 +57,8 @@ thread_local! {
 
 /// What `act` returns, and all spans and events of this thread meanwhile, in their order.
 ///
-/// One subscriber for the whole process, since one that is set for a thread only can miss what is first
-/// reached while another thread's is going.
+/// One subscriber for the whole process, since one that is set for a thread only can miss what is
+/// first reached while another thread's is going.
 pub(super) fn seen_in<R>(act: impl FnOnce() -> R) -> (R, Vec<Seen>) {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {

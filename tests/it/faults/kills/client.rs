@@ -1,5 +1,5 @@
-//! A client of the storm: a process that makes calls, and says of each that it begins and how it has
-//! ended.
+//! A client of the storm: a process that makes calls, and says of each that it begins and how it
+//! has ended.
 //!
 //! It is a process because a call that never returns can't be ended otherwise.
 
@@ -10,34 +10,37 @@ use std::time::{Duration, Instant};
 use diesel::r2d2::{ConnectionManager, NopErrorHandler, Pool};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_row_lock::{CommitToken, LockError, Outcome, Resolution};
+use law::part;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::super::workload::resolve;
 use super::pots::{queue, How, Saver, POTS};
-use crate::support::child::{self, parts, say};
+use crate::support::child::{self, say};
 
 /// What a client is told: its number and what it draws lots by.
 pub(crate) const NUMBER: &str = "PART_NUMBER";
 pub(crate) const SEED: &str = "PART_SEED";
 
-parts! {
-    [postgres, mysql, mariadb] fn caller(url) {
-        Client::<Conn>::told(&url).call(&How::OF_ONE_CONNECTION);
-    }
+#[part(postgres, mysql, mariadb)]
+fn caller(url: String) {
+    Client::<Conn>::told(&url).call(&How::OF_ONE_CONNECTION);
+}
 
-    [postgres, mysql, mariadb] fn planted(url) {
-        Client::<Conn>::told(&url).call(&[How::Planted]);
-    }
+#[part(postgres, mysql, mariadb)]
+fn planted(url: String) {
+    Client::<Conn>::told(&url).call(&[How::Planted]);
+}
 
-    [mysql, mariadb] fn reader(url) {
-        Client::<Conn>::told(&url).call(&[How::Reading]);
-    }
+#[part(mysql, mariadb)]
+fn reader(url: String) {
+    Client::<Conn>::told(&url).call(&[How::Reading]);
+}
 
-    [postgres, mysql, mariadb] fn queuer(url) {
-        Client::<Conn>::told(&url).call_in_a_queue();
-    }
+#[part(postgres, mysql, mariadb)]
+fn queuer(url: String) {
+    Client::<Conn>::told(&url).call_in_a_queue();
 }
 
 /// Set when the storm is over.

@@ -1,7 +1,7 @@
 //! A storm of cancelled statements: `KILL QUERY` and `pg_cancel_backend`, at any moment of a call.
 //!
-//! Clients make all kinds of locked calls ([`client`]), each in a process of its own, and write down
-//! what they are told; what they have done is in [`pots`]. A [`judge`] compares the two.
+//! Clients make all kinds of locked calls ([`client`]), each in a process of its own, and write
+//! down what they are told; what they have done is in [`pots`]. A [`judge`] compares the two.
 
 mod client;
 mod judge;
@@ -10,6 +10,7 @@ mod pots;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use law::law;
 use rand::seq::IndexedRandom;
 use rand::Rng;
 
@@ -19,10 +20,10 @@ use super::day::Line;
 use super::oracle::Kind;
 use super::{seed, storm_time, turn};
 use crate::support::child::Child;
-use crate::support::{laws, wait_until};
+use crate::support::wait_until;
 
-/// How long the last calls may take. A session waits for a lock for seven seconds, and behind a call
-/// that hangs each client does.
+/// How long the last calls may take. A session waits for a lock for seven seconds, and behind a
+/// call that hangs each client does.
 const LIMIT: Duration = Duration::from_secs(40);
 
 /// Enough where only a bug is shown, and too short where the machine is busy.
@@ -154,37 +155,46 @@ macro_rules! storm {
     };
 }
 
-laws! {
-    [postgres, mysql, mariadb] fn cancelled_statements_are_told_right_and_no_call_hangs(db) {
-        let _turn = turn();
-        let clients = ["caller", "caller", "caller", "queuer"];
-        storm!(db, (storm_time(), LIMIT), &clients).assert_right("statements cancelled at random");
-    }
+#[law(postgres, mysql, mariadb)]
+fn cancelled_statements_are_told_right_and_no_call_hangs(db: &Db) {
+    let _turn = turn();
+    let clients = ["caller", "caller", "caller", "queuer"];
+    storm!(db, (storm_time(), LIMIT), &clients).assert_right("statements cancelled at random");
+}
 
-    /// Twin: the library once ended its transactions by a batch of which `COMMIT` was not the last
-    /// statement, and took an error that is not a lost connection for "nothing is applied".
-    [postgres, mysql, mariadb] fn twin_commit_within_a_batch_is_told_wrong_or_hangs(db) {
-        let _turn = turn();
-        for _ in 0..20 {
-            let storm = storm!(db, (Duration::from_secs(2), SHORT_LIMIT), &["planted", "planted"]);
-            let kinds = storm.judged.kinds();
-            if kinds.contains_key(&Kind::NotRefused) || kinds.contains_key(&Kind::Hang) {
-                return;
-            }
+/// Twin: the library once ended its transactions by a batch of which `COMMIT` was not the last
+/// statement, and took an error that is not a lost connection for "nothing is applied".
+#[law(postgres, mysql, mariadb)]
+fn twin_commit_within_a_batch_is_told_wrong_or_hangs(db: &Db) {
+    let _turn = turn();
+    for _ in 0..20 {
+        let storm = storm!(
+            db,
+            (Duration::from_secs(2), SHORT_LIMIT),
+            &["planted", "planted"]
+        );
+        let kinds = storm.judged.kinds();
+        if kinds.contains_key(&Kind::NotRefused) || kinds.contains_key(&Kind::Hang) {
+            return;
         }
-        panic!("twenty storms have not found it");
     }
+    panic!("twenty storms have not found it");
+}
 
-    /// Twin: Diesel's own prepared `SELECT`, cancelled behind its first row, waits for ever when the
-    /// same connection executes it again (libmariadb 3.3). Without any lock.
-    [mysql, mariadb] fn twin_select_of_plain_diesel_hangs_when_it_is_cancelled(db) {
-        let _turn = turn();
-        for _ in 0..10 {
-            let storm = storm!(db, (Duration::from_secs(2), SHORT_LIMIT), &["reader", "reader"]);
-            if storm.judged.kinds().contains_key(&Kind::Hang) {
-                return;
-            }
+/// Twin: Diesel's own prepared `SELECT`, cancelled behind its first row, waits for ever when the
+/// same connection executes it again (libmariadb 3.3). Without any lock.
+#[law(mysql, mariadb)]
+fn twin_select_of_plain_diesel_hangs_when_it_is_cancelled(db: &Db) {
+    let _turn = turn();
+    for _ in 0..10 {
+        let storm = storm!(
+            db,
+            (Duration::from_secs(2), SHORT_LIMIT),
+            &["reader", "reader"]
+        );
+        if storm.judged.kinds().contains_key(&Kind::Hang) {
+            return;
         }
-        panic!("ten storms have not found it");
     }
+    panic!("ten storms have not found it");
 }

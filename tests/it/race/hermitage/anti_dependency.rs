@@ -1,86 +1,114 @@
 //! G2, the anti-dependency cycle. Each sees that there is enough, or nothing, and acts on it.
 //!
-//! Between rows that are there, the lock of all that was read is the cure. Of rows that are not there
-//! yet it is none: that is what a row lock can't do, but the lock of a row that stands for them can.
+//! Between rows that are there, the lock of all that was read is the cure. Of rows that are not
+//! there yet it is none: that is what a row lock can't do, but the lock of a row that stands for
+//! them can.
 
 use diesel::prelude::*;
 use diesel_row_lock::race::{Schedule, Steps};
 use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, RowLock};
+use law::law;
 
 use super::REFUSED;
 use crate::race::orders::reset;
-use crate::support::laws;
 use crate::support::schema::{accounts, entries, Account};
 
 const BOTH_LOOK: [&str; 4] = ["ada look", "grace look", "ada act", "grace act"];
 const ONE_LOOKS: [&str; 3] = ["ada look", "grace look", "ada act"];
 
-laws! {
-    /// G2-item: each withdraws 1500 from an account of one's own, if the two together have it.
-    [postgres, mysql, mariadb] fn write_skew_appears_without_the_lock(db) {
-        let played = both!(|conn, steps, own| bare_withdrawal!(conn, steps, own));
-        let played = played.play(|| Ok(db.connect()), &BOTH_LOOK).unwrap();
-        assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("true"), Ok("true")), "{played}");
-        assert_eq!((db.balance(1), db.balance(2)), (-500, -500));
-    }
+/// G2-item: each withdraws 1500 from an account of one's own, if the two together have it.
+#[law(postgres, mysql, mariadb)]
+fn write_skew_appears_without_the_lock(db: &Db) {
+    let played = both!(|conn, steps, own| bare_withdrawal!(conn, steps, own));
+    let played = played.play(|| Ok(db.connect()), &BOTH_LOOK).unwrap();
+    assert_eq!(
+        (played.ended("ada"), played.ended("grace")),
+        (Ok("true"), Ok("true")),
+        "{played}"
+    );
+    assert_eq!((db.balance(1), db.balance(2)), (-500, -500));
+}
 
-    [sqlite] fn write_skew_is_refused_without_the_lock(db) {
-        let played = both!(|conn, steps, own| bare_withdrawal!(conn, steps, own));
-        let played = played.play(|| Ok(db.connect()), &BOTH_LOOK).unwrap();
-        assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("true"), REFUSED), "{played}");
-    }
+#[law(sqlite)]
+fn write_skew_is_refused_without_the_lock(db: &Db) {
+    let played = both!(|conn, steps, own| bare_withdrawal!(conn, steps, own));
+    let played = played.play(|| Ok(db.connect()), &BOTH_LOOK).unwrap();
+    assert_eq!(
+        (played.ended("ada"), played.ended("grace")),
+        (Ok("true"), REFUSED),
+        "{played}"
+    );
+}
 
-    [postgres, mysql, mariadb, sqlite] fn write_skew_vanishes_when_all_that_was_read_is_locked(db) {
-        let played = both!(|conn, steps, own| {
-            steps.next("look");
-            with_row_locks(conn, [1, 2], |conn, rows: [Locked<Account>; 2]| {
-                steps.next("act");
-                let enough = rows.iter().map(|row| row.balance).sum::<i64>() >= 1_500;
-                if enough {
-                    withdraw!(conn, own)?;
-                }
-                Ok::<_, LockError>(enough)
-            })
-        });
-        let played = played.play(|| Ok(db.connect()), &ONE_LOOKS).unwrap();
-        assert!(played.waited("grace look"), "{played}");
-        assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("true"), Ok("false")), "{played}");
-        assert_eq!((db.balance(1), db.balance(2)), (-500, 1_000));
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn write_skew_vanishes_when_all_that_was_read_is_locked(db: &Db) {
+    let played = both!(|conn, steps, own| {
+        steps.next("look");
+        with_row_locks(conn, [1, 2], |conn, rows: [Locked<Account>; 2]| {
+            steps.next("act");
+            let enough = rows.iter().map(|row| row.balance).sum::<i64>() >= 1_500;
+            if enough {
+                withdraw!(conn, own)?;
+            }
+            Ok::<_, LockError>(enough)
+        })
+    });
+    let played = played.play(|| Ok(db.connect()), &ONE_LOOKS).unwrap();
+    assert!(played.waited("grace look"), "{played}");
+    assert_eq!(
+        (played.ended("ada"), played.ended("grace")),
+        (Ok("true"), Ok("false")),
+        "{played}"
+    );
+    assert_eq!((db.balance(1), db.balance(2)), (-500, 1_000));
+}
 
-    /// G2: each makes the first entry of the account, if there is none. The lock of the entries is
-    /// the lock of none.
-    [postgres] fn rows_that_are_not_there_can_not_be_locked(db) {
-        let played = both!(|conn, steps, own| first_entry_under_the_lock_of_entries!(conn, steps, own));
-        let played = played.play(|| Ok(db.connect()), &BOTH_LOOK).unwrap();
-        assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("true"), Ok("true")), "{played}");
-    }
+/// G2: each makes the first entry of the account, if there is none. The lock of the entries is
+/// the lock of none.
+#[law(postgres)]
+fn rows_that_are_not_there_can_not_be_locked(db: &Db) {
+    let played = both!(|conn, steps, own| first_entry_under_the_lock_of_entries!(conn, steps, own));
+    let played = played.play(|| Ok(db.connect()), &BOTH_LOOK).unwrap();
+    assert_eq!(
+        (played.ended("ada"), played.ended("grace")),
+        (Ok("true"), Ok("true")),
+        "{played}"
+    );
+}
 
-    /// MariaDB locks the place where the row would be, for both: that comes to a deadlock.
-    [mysql, mariadb] fn rows_that_are_not_there_come_to_a_deadlock(db) {
-        let played = both!(|conn, steps, own| first_entry_under_the_lock_of_entries!(conn, steps, own));
-        let played = played.play(|| Ok(db.connect()), &BOTH_LOOK).unwrap();
-        let ended = [played.ended("ada"), played.ended("grace")];
-        let deadlock = Err("the transaction was rolled back to end a deadlock");
-        assert!(ended.contains(&Ok("true")) && ended.contains(&deadlock), "{played}");
-    }
+/// MariaDB locks the place where the row would be, for both: that comes to a deadlock.
+#[law(mysql, mariadb)]
+fn rows_that_are_not_there_come_to_a_deadlock(db: &Db) {
+    let played = both!(|conn, steps, own| first_entry_under_the_lock_of_entries!(conn, steps, own));
+    let played = played.play(|| Ok(db.connect()), &BOTH_LOOK).unwrap();
+    let ended = [played.ended("ada"), played.ended("grace")];
+    let deadlock = Err("the transaction was rolled back to end a deadlock");
+    assert!(
+        ended.contains(&Ok("true")) && ended.contains(&deadlock),
+        "{played}"
+    );
+}
 
-    [postgres, mysql, mariadb, sqlite] fn rows_that_are_not_there_are_locked_by_the_one_that_stands_for_them(db) {
-        let played = both!(|conn, steps, own| {
-            steps.next("look");
-            with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-                let none = entries_of_1!().count().get_result::<i64>(conn)? == 0;
-                steps.next("act");
-                if none {
-                    insert!(conn, own)?;
-                }
-                Ok::<_, LockError>(none)
-            })
-        });
-        let played = played.play(|| Ok(db.connect()), &ONE_LOOKS).unwrap();
-        assert!(played.waited("grace look"), "{played}");
-        assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("true"), Ok("false")), "{played}");
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn rows_that_are_not_there_are_locked_by_the_one_that_stands_for_them(db: &Db) {
+    let played = both!(|conn, steps, own| {
+        steps.next("look");
+        with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            let none = entries_of_1!().count().get_result::<i64>(conn)? == 0;
+            steps.next("act");
+            if none {
+                insert!(conn, own)?;
+            }
+            Ok::<_, LockError>(none)
+        })
+    });
+    let played = played.play(|| Ok(db.connect()), &ONE_LOOKS).unwrap();
+    assert!(played.waited("grace look"), "{played}");
+    assert_eq!(
+        (played.ended("ada"), played.ended("grace")),
+        (Ok("true"), Ok("false")),
+        "{played}"
+    );
 }
 
 /// Ada's own number is 1, and Grace's 2.

@@ -1,10 +1,10 @@
-//! The anomalies of Hermitage (<https://github.com/ept/hermitage>): each appears without the lock, and
-//! vanishes under it. On each server at the isolation level that it has by itself: READ COMMITTED on
-//! PostgreSQL, REPEATABLE READ on MySQL and MariaDB; SQLite has one only.
+//! The anomalies of Hermitage (<https://github.com/ept/hermitage>): each appears without the lock,
+//! and vanishes under it. On each server at the isolation level that it has by itself: READ
+//! COMMITTED on PostgreSQL, REPEATABLE READ on MySQL and MariaDB; SQLite has one only.
 //!
-//! MariaDB has REPEATABLE READ in two forms. The older one, which is MySQL's too, locks and changes rows
-//! that are newer than the snapshot. The other (`innodb_snapshot_isolation = ON`, the default from
-//! 11.6.2 on) refuses to.
+//! MariaDB has REPEATABLE READ in two forms. The older one, which is MySQL's too, locks and changes
+//! rows that are newer than the snapshot. The other (`innodb_snapshot_isolation = ON`, the default
+//! from 11.6.2 on) refuses to.
 
 mod anti_dependency;
 mod dirty_write;

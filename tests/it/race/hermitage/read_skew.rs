@@ -3,57 +3,68 @@
 use diesel::prelude::*;
 use diesel_row_lock::race::Schedule;
 use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked};
+use law::law;
 
 use super::loose;
 #[cfg(feature = "mysql")]
 use super::{strict, CONFLICT};
 use crate::race::orders::reset;
-use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 const IN_BETWEEN: [&str; 3] = ["ada one", "grace move", "ada two"];
 
-laws! {
-    [postgres] fn read_skew_appears_without_the_lock(db) {
-        let played = audit!(|conn, steps| conn.transaction(|conn| two_looks!(conn, steps)));
-        let played = played.play(|| Ok(db.connect()), &IN_BETWEEN).unwrap();
-        assert_eq!(played.ended("ada"), Ok("2100"), "{played}");
-    }
+#[law(postgres)]
+fn read_skew_appears_without_the_lock(db: &Db) {
+    let played = audit!(|conn, steps| conn.transaction(|conn| two_looks!(conn, steps)));
+    let played = played.play(|| Ok(db.connect()), &IN_BETWEEN).unwrap();
+    assert_eq!(played.ended("ada"), Ok("2100"), "{played}");
+}
 
-    /// MariaDB and SQLite show a transaction that only looks one state of the bank.
-    [mysql, mariadb, sqlite] fn read_skew_does_not_appear_to_who_only_looks(db) {
-        let played = audit!(|conn, steps| conn.transaction(|conn| two_looks!(conn, steps)));
-        let played = played.play(|| Ok(db.connect()), &IN_BETWEEN).unwrap();
-        assert_eq!(played.ended("ada"), Ok("2000"), "{played}");
-    }
+/// MariaDB and SQLite show a transaction that only looks one state of the bank.
+#[law(mysql, mariadb, sqlite)]
+fn read_skew_does_not_appear_to_who_only_looks(db: &Db) {
+    let played = audit!(|conn, steps| conn.transaction(|conn| two_looks!(conn, steps)));
+    let played = played.play(|| Ok(db.connect()), &IN_BETWEEN).unwrap();
+    assert_eq!(played.ended("ada"), Ok("2000"), "{played}");
+}
 
-    /// So does the lock of one of them: a look and a lock are of two states, on MySQL and MariaDB too.
-    [postgres, mysql, mariadb] fn read_skew_appears_when_one_of_the_rows_is_locked(db) {
-        let played = look_and_lock!().play(loose!(db), &IN_BETWEEN).unwrap();
-        assert_eq!(played.ended("ada"), Ok("2100"), "{played}");
-    }
+/// So does the lock of one of them: a look and a lock are of two states, on MySQL and MariaDB too.
+#[law(postgres, mysql, mariadb)]
+fn read_skew_appears_when_one_of_the_rows_is_locked(db: &Db) {
+    let played = look_and_lock!().play(loose!(db), &IN_BETWEEN).unwrap();
+    assert_eq!(played.ended("ada"), Ok("2100"), "{played}");
+}
 
-    [mariadb] fn read_skew_is_refused_where_snapshots_are_strict(db) {
-        let played = look_and_lock!().play(strict!(db), &IN_BETWEEN).unwrap();
-        assert_eq!(played.ended("ada"), CONFLICT, "{played}");
-    }
+#[law(mariadb)]
+fn read_skew_is_refused_where_snapshots_are_strict(db: &Db) {
+    let played = look_and_lock!().play(strict!(db), &IN_BETWEEN).unwrap();
+    assert_eq!(played.ended("ada"), CONFLICT, "{played}");
+}
 
-    [postgres, mysql, mariadb, sqlite] fn read_skew_vanishes_when_both_rows_are_locked(db) {
-        let schedule = audit!(|conn, steps| {
-            steps.next("one");
-            with_row_locks(conn, [1, 2], |_, [one, two]: [Locked<Account>; 2]| {
-                steps.next("two");
-                Ok::<_, LockError>(one.balance + two.balance)
-            })
-        });
-        let played = schedule.play(|| Ok(db.connect()), &["ada one", "grace move", "ada two"]).unwrap();
-        assert!(played.waited("grace move"), "{played}");
-        assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("2000"), Ok("()")), "{played}");
-        assert_eq!((db.balance(1), db.balance(2)), (900, 1_100));
+#[law(postgres, mysql, mariadb, sqlite)]
+fn read_skew_vanishes_when_both_rows_are_locked(db: &Db) {
+    let schedule = audit!(|conn, steps| {
+        steps.next("one");
+        with_row_locks(conn, [1, 2], |_, [one, two]: [Locked<Account>; 2]| {
+            steps.next("two");
+            Ok::<_, LockError>(one.balance + two.balance)
+        })
+    });
+    let played = schedule
+        .play(|| Ok(db.connect()), &["ada one", "grace move", "ada two"])
+        .unwrap();
+    assert!(played.waited("grace move"), "{played}");
+    assert_eq!(
+        (played.ended("ada"), played.ended("grace")),
+        (Ok("2000"), Ok("()")),
+        "{played}"
+    );
+    assert_eq!((db.balance(1), db.balance(2)), (900, 1_100));
 
-        let played = schedule.play(|| Ok(db.connect()), &["grace move", "ada one", "ada two"]).unwrap();
-        assert_eq!(played.ended("ada"), Ok("2000"), "{played}");
-    }
+    let played = schedule
+        .play(|| Ok(db.connect()), &["grace move", "ada one", "ada two"])
+        .unwrap();
+    assert_eq!(played.ended("ada"), Ok("2000"), "{played}");
 }
 
 /// Looks at one account and locks the other.

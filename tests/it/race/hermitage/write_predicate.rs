@@ -4,76 +4,116 @@
 use diesel::prelude::*;
 use diesel_row_lock::race::Schedule;
 use diesel_row_lock::{with_row_locks, LockError, Locked, RowLock};
+use law::law;
 
 use super::{loose, REFUSED};
 #[cfg(feature = "mysql")]
 use super::{strict, CHANGED};
 use crate::race::orders::reset;
-use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
-laws! {
-    /// It has seen account 2, and deletes nothing.
-    [postgres] fn delete_by_a_predicate_misses_what_it_has_read(db) {
-        look_and_delete!(db, loose!(db), Ok("([2], 0)"), [1, 2]);
-    }
+/// It has seen account 2, and deletes nothing.
+#[law(postgres)]
+fn delete_by_a_predicate_misses_what_it_has_read(db: &Db) {
+    look_and_delete!(db, loose!(db), Ok("([2], 0)"), [1, 2]);
+}
 
-    /// It has seen account 2, and deletes the other one.
-    [mysql, mariadb] fn delete_by_a_predicate_hits_what_it_has_not_read(db) {
-        look_and_delete!(db, loose!(db), Ok("([2], 1)"), [2]);
-    }
+/// It has seen account 2, and deletes the other one.
+#[law(mysql, mariadb)]
+fn delete_by_a_predicate_hits_what_it_has_not_read(db: &Db) {
+    look_and_delete!(db, loose!(db), Ok("([2], 1)"), [2]);
+}
 
-    /// It has seen account 2, and may not delete what has changed since.
-    [mariadb] fn delete_by_a_predicate_is_refused_where_snapshots_are_strict(db) {
-        look_and_delete!(db, strict!(db), CHANGED, [1, 2]);
-    }
+/// It has seen account 2, and may not delete what has changed since.
+#[law(mariadb)]
+fn delete_by_a_predicate_is_refused_where_snapshots_are_strict(db: &Db) {
+    look_and_delete!(db, strict!(db), CHANGED, [1, 2]);
+}
 
-    /// It has seen account 2, and may not write any more.
-    [sqlite] fn delete_by_a_predicate_is_refused(db) {
-        look_and_delete!(db, loose!(db), REFUSED, [1, 2]);
-    }
+/// It has seen account 2, and may not write any more.
+#[law(sqlite)]
+fn delete_by_a_predicate_is_refused(db: &Db) {
+    look_and_delete!(db, loose!(db), REFUSED, [1, 2]);
+}
 
-    [postgres, mysql, mariadb, sqlite] fn delete_of_the_rows_that_are_locked_is_of_those_that_were_read(db) {
-        let schedule = delete!(|conn, steps| {
-            steps.next("look");
-            RowLock::for_update().with_all(conn, rich!(), |conn, rows: Vec<Locked<Account>>| {
-                steps.next("delete");
-                let ids: Vec<i32> = rows.iter().map(|row| row.id).collect();
-                let deleted = diesel::delete(accounts::table.filter(accounts::id.eq_any(&ids))).execute(conn)?;
-                Ok::<_, LockError>((ids, deleted))
-            })
-        });
-        let played = schedule.play(|| Ok(db.connect()), &["grace look", "ada add", "grace delete"]).unwrap();
-        assert!(played.waited("ada add"), "{played}");
-        assert_eq!((played.ended("grace"), left!(db)), (Ok("([2], 1)"), vec![1]), "{played}");
-    }
+#[law(postgres, mysql, mariadb, sqlite)]
+fn delete_of_the_rows_that_are_locked_is_of_those_that_were_read(db: &Db) {
+    let schedule = delete!(|conn, steps| {
+        steps.next("look");
+        RowLock::for_update().with_all(conn, rich!(), |conn, rows: Vec<Locked<Account>>| {
+            steps.next("delete");
+            let ids: Vec<i32> = rows.iter().map(|row| row.id).collect();
+            let deleted =
+                diesel::delete(accounts::table.filter(accounts::id.eq_any(&ids))).execute(conn)?;
+            Ok::<_, LockError>((ids, deleted))
+        })
+    });
+    let played = schedule
+        .play(
+            || Ok(db.connect()),
+            &["grace look", "ada add", "grace delete"],
+        )
+        .unwrap();
+    assert!(played.waited("ada add"), "{played}");
+    assert_eq!(
+        (played.ended("grace"), left!(db)),
+        (Ok("([2], 1)"), vec![1]),
+        "{played}"
+    );
+}
 
-    /// What the lock of a predicate can't do: the row that comes to match while it waits is not in
-    /// its snapshot.
-    [postgres] fn lock_by_a_predicate_misses_the_row_that_comes_to_match(db) {
-        let schedule = delete!(|conn, steps| {
-            steps.next("look");
-            RowLock::for_update().with_all(conn, rich!(), |_, rows: Vec<Locked<Account>>| Ok::<_, LockError>(rows.len()))
-        });
-        let played = schedule.play(|| Ok(db.connect()), &["ada add", "grace look", "ada commit"]).unwrap();
-        assert!(played.waited("grace look"), "{played}");
-        assert_eq!((played.ended("grace"), left!(db)), (Ok("0"), vec![1, 2]), "{played}");
-    }
+/// What the lock of a predicate can't do: the row that comes to match while it waits is not in
+/// its snapshot.
+#[law(postgres)]
+fn lock_by_a_predicate_misses_the_row_that_comes_to_match(db: &Db) {
+    let schedule = delete!(|conn, steps| {
+        steps.next("look");
+        RowLock::for_update().with_all(conn, rich!(), |_, rows: Vec<Locked<Account>>| {
+            Ok::<_, LockError>(rows.len())
+        })
+    });
+    let played = schedule
+        .play(
+            || Ok(db.connect()),
+            &["ada add", "grace look", "ada commit"],
+        )
+        .unwrap();
+    assert!(played.waited("grace look"), "{played}");
+    assert_eq!(
+        (played.ended("grace"), left!(db)),
+        (Ok("0"), vec![1, 2]),
+        "{played}"
+    );
+}
 
-    /// Its cure: lock by what does not change, and look at the rest under the lock.
-    [postgres, mysql, mariadb, sqlite] fn lock_by_key_sees_the_row_that_comes_to_match(db) {
-        let schedule = delete!(|conn, steps| {
-            steps.next("look");
-            with_row_locks(conn, [1, 2], |conn, rows: [Locked<Account>; 2]| {
-                let rich: Vec<i32> = rows.iter().filter(|row| row.balance == 1_100).map(|row| row.id).collect();
-                let deleted = diesel::delete(accounts::table.filter(accounts::id.eq_any(&rich))).execute(conn)?;
-                Ok::<_, LockError>((rich, deleted))
-            })
-        });
-        let played = schedule.play(|| Ok(db.connect()), &["ada add", "grace look", "ada commit"]).unwrap();
-        assert!(played.waited("grace look"), "{played}");
-        assert_eq!((played.ended("grace"), left!(db)), (Ok("([1], 1)"), vec![2]), "{played}");
-    }
+/// Its cure: lock by what does not change, and look at the rest under the lock.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn lock_by_key_sees_the_row_that_comes_to_match(db: &Db) {
+    let schedule = delete!(|conn, steps| {
+        steps.next("look");
+        with_row_locks(conn, [1, 2], |conn, rows: [Locked<Account>; 2]| {
+            let rich: Vec<i32> = rows
+                .iter()
+                .filter(|row| row.balance == 1_100)
+                .map(|row| row.id)
+                .collect();
+            let deleted =
+                diesel::delete(accounts::table.filter(accounts::id.eq_any(&rich))).execute(conn)?;
+            Ok::<_, LockError>((rich, deleted))
+        })
+    });
+    let played = schedule
+        .play(
+            || Ok(db.connect()),
+            &["ada add", "grace look", "ada commit"],
+        )
+        .unwrap();
+    assert!(played.waited("grace look"), "{played}");
+    assert_eq!(
+        (played.ended("grace"), left!(db)),
+        (Ok("([1], 1)"), vec![2]),
+        "{played}"
+    );
 }
 
 macro_rules! rich {

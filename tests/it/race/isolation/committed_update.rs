@@ -5,10 +5,10 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::race::Schedule;
 use diesel_row_lock::{LockError, Locked, RowLock};
+use law::law;
 
 use super::gate::{gate, past_the_gate};
 use crate::race::orders::{or_step, reset};
-use crate::support::laws;
 use crate::support::schema::{accounts, Account};
 
 const CONFLICT: Result<&str, &str> = Err("the transaction conflicts with a concurrent one");
@@ -47,91 +47,183 @@ const UPDATE_LOCK: [&str; 5] = [
 /// Those of them where who locks would wait, or come too late, if the two conflict.
 const CONFLICTING: [[&str; 5]; 3] = [SNAPSHOT_UPDATE, UPDATE_SNAPSHOT, UPDATE_LOCK];
 
-laws! {
-    /// lock-committed-update: a lock of the key only is no matter to who changes the balance. Its
-    /// owner has no promise about the balance either: it is the one that the statement found.
-    [postgres] fn lock_of_the_key_has_the_row_as_it_was_found_at_read_committed(db) {
-        for order in [SNAPSHOT_UPDATE, UPDATE_SNAPSHOT, LOCK_UPDATE, UPDATE_LOCK] {
-            assert_ended!(db, "read committed", order, accounts::balance.eq(5), RowLock::for_key_share(), Ok("(1, 1000)"));
-        }
-    }
-
-    [postgres] fn lock_of_the_key_has_the_row_as_it_was_found_at_repeatable_read(db) {
-        for order in [SNAPSHOT_UPDATE, UPDATE_SNAPSHOT, LOCK_UPDATE, UPDATE_LOCK] {
-            assert_ended!(db, "repeatable read", order, accounts::balance.eq(5), RowLock::for_key_share(), Ok("(1, 1000)"));
-        }
-    }
-
-    [postgres] fn lock_of_the_key_has_the_row_as_it_was_found_at_serializable(db) {
-        for order in [SNAPSHOT_UPDATE, UPDATE_SNAPSHOT, LOCK_UPDATE, UPDATE_LOCK] {
-            assert_ended!(db, "serializable", order, accounts::balance.eq(5), RowLock::for_key_share(), Ok("(1, 1000)"));
-        }
-    }
-
-    /// What its owner is promised: nobody deletes the row, which by now is another version than the
-    /// one that was found.
-    [postgres] fn lock_of_the_key_keeps_out_a_delete_of_the_updated_row(db) {
-        let played = schedule!("read committed", false, accounts::balance.eq(5), RowLock::for_key_share())
-            .session("barbara", |conn, steps| {
-                steps.next("delete");
-                diesel::delete(accounts::table.find(1)).execute(conn)
-            })
-            .play(
-                || Ok(db.connect()),
-                &["gate shut", "grace lock", "ada update", "ada commit", "gate open", "barbara delete", "grace commit"],
-            )
-            .unwrap();
-        assert!(played.waited("barbara delete"), "{played}");
-        assert_eq!((played.ended("grace"), played.ended("barbara")), (Ok("(1, 1000)"), Ok("1")), "{played}");
-    }
-
-    /// lock-committed-keyupdate: a change of the key conflicts with the lock of it. At READ COMMITTED
-    /// the waiter goes on with the row as it is now; above, it fails.
-    [postgres] fn lock_of_the_key_follows_a_change_of_the_key_at_read_committed(db) {
-        for order in CONFLICTING {
-            assert_ended!(db, "read committed", order, accounts::id.eq(11), RowLock::for_key_share(), Ok("(11, 1000)"));
-        }
-    }
-
-    [postgres] fn lock_of_the_key_fails_on_a_change_of_the_key_at_repeatable_read(db) {
-        for order in CONFLICTING {
-            assert_ended!(db, "repeatable read", order, accounts::id.eq(11), RowLock::for_key_share(), CONFLICT);
-        }
-    }
-
-    [postgres] fn lock_of_the_key_fails_on_a_change_of_the_key_at_serializable(db) {
-        for order in CONFLICTING {
-            assert_ended!(db, "serializable", order, accounts::id.eq(11), RowLock::for_key_share(), CONFLICT);
-        }
-    }
-
-    /// The order that lock-committed-keyupdate leaves out: the update waits for the lock.
-    [postgres] fn update_of_the_key_waits_for_the_lock_of_the_key(db) {
-        let order = ["gate shut", "grace lock", "gate open", "ada update", "grace commit", "ada commit"];
-        for level in ["read committed", "repeatable read", "serializable"] {
-            let schedule = schedule!(level, false, accounts::id.eq(11), RowLock::for_key_share());
-            let played = schedule.play(|| Ok(db.connect()), &order).unwrap();
-            assert!(played.waited("ada update"), "{level}: {played}");
-            assert_eq!((played.ended("ada"), played.ended("grace")), (Ok("1"), Ok("(1, 1000)")), "{level}: {played}");
-        }
-    }
-
-    /// A lock of the whole row conflicts with a change of the balance in the same way.
-    [postgres] fn lock_of_the_row_follows_a_change_of_the_balance_at_read_committed(db) {
-        for order in CONFLICTING {
-            assert_ended!(db, "read committed", order, accounts::balance.eq(5), RowLock::for_share(), Ok("(1, 5)"));
-        }
-    }
-
-    [postgres] fn lock_of_the_row_fails_on_a_change_of_the_balance_at_repeatable_read(db) {
-        for order in CONFLICTING {
-            assert_ended!(db, "repeatable read", order, accounts::balance.eq(5), RowLock::for_share(), CONFLICT);
-        }
+/// lock-committed-update: a lock of the key only is no matter to who changes the balance. Its
+/// owner has no promise about the balance either: it is the one that the statement found.
+#[law(postgres)]
+fn lock_of_the_key_has_the_row_as_it_was_found_at_read_committed(db: &Db) {
+    for order in [SNAPSHOT_UPDATE, UPDATE_SNAPSHOT, LOCK_UPDATE, UPDATE_LOCK] {
+        assert_ended!(
+            db,
+            "read committed",
+            order,
+            accounts::balance.eq(5),
+            RowLock::for_key_share(),
+            Ok("(1, 1000)")
+        );
     }
 }
 
-/// What Grace's call ends with, whether or not Ada looks at the table after her commit, which leaves a
-/// mark in the row that she has committed.
+#[law(postgres)]
+fn lock_of_the_key_has_the_row_as_it_was_found_at_repeatable_read(db: &Db) {
+    for order in [SNAPSHOT_UPDATE, UPDATE_SNAPSHOT, LOCK_UPDATE, UPDATE_LOCK] {
+        assert_ended!(
+            db,
+            "repeatable read",
+            order,
+            accounts::balance.eq(5),
+            RowLock::for_key_share(),
+            Ok("(1, 1000)")
+        );
+    }
+}
+
+#[law(postgres)]
+fn lock_of_the_key_has_the_row_as_it_was_found_at_serializable(db: &Db) {
+    for order in [SNAPSHOT_UPDATE, UPDATE_SNAPSHOT, LOCK_UPDATE, UPDATE_LOCK] {
+        assert_ended!(
+            db,
+            "serializable",
+            order,
+            accounts::balance.eq(5),
+            RowLock::for_key_share(),
+            Ok("(1, 1000)")
+        );
+    }
+}
+
+/// What its owner is promised: nobody deletes the row, which by now is another version than the
+/// one that was found.
+#[law(postgres)]
+fn lock_of_the_key_keeps_out_a_delete_of_the_updated_row(db: &Db) {
+    let played = schedule!(
+        "read committed",
+        false,
+        accounts::balance.eq(5),
+        RowLock::for_key_share()
+    )
+    .session("barbara", |conn, steps| {
+        steps.next("delete");
+        diesel::delete(accounts::table.find(1)).execute(conn)
+    })
+    .play(
+        || Ok(db.connect()),
+        &[
+            "gate shut",
+            "grace lock",
+            "ada update",
+            "ada commit",
+            "gate open",
+            "barbara delete",
+            "grace commit",
+        ],
+    )
+    .unwrap();
+    assert!(played.waited("barbara delete"), "{played}");
+    assert_eq!(
+        (played.ended("grace"), played.ended("barbara")),
+        (Ok("(1, 1000)"), Ok("1")),
+        "{played}"
+    );
+}
+
+/// lock-committed-keyupdate: a change of the key conflicts with the lock of it. At READ COMMITTED
+/// the waiter goes on with the row as it is now; above, it fails.
+#[law(postgres)]
+fn lock_of_the_key_follows_a_change_of_the_key_at_read_committed(db: &Db) {
+    for order in CONFLICTING {
+        assert_ended!(
+            db,
+            "read committed",
+            order,
+            accounts::id.eq(11),
+            RowLock::for_key_share(),
+            Ok("(11, 1000)")
+        );
+    }
+}
+
+#[law(postgres)]
+fn lock_of_the_key_fails_on_a_change_of_the_key_at_repeatable_read(db: &Db) {
+    for order in CONFLICTING {
+        assert_ended!(
+            db,
+            "repeatable read",
+            order,
+            accounts::id.eq(11),
+            RowLock::for_key_share(),
+            CONFLICT
+        );
+    }
+}
+
+#[law(postgres)]
+fn lock_of_the_key_fails_on_a_change_of_the_key_at_serializable(db: &Db) {
+    for order in CONFLICTING {
+        assert_ended!(
+            db,
+            "serializable",
+            order,
+            accounts::id.eq(11),
+            RowLock::for_key_share(),
+            CONFLICT
+        );
+    }
+}
+
+/// The order that lock-committed-keyupdate leaves out: the update waits for the lock.
+#[law(postgres)]
+fn update_of_the_key_waits_for_the_lock_of_the_key(db: &Db) {
+    let order = [
+        "gate shut",
+        "grace lock",
+        "gate open",
+        "ada update",
+        "grace commit",
+        "ada commit",
+    ];
+    for level in ["read committed", "repeatable read", "serializable"] {
+        let schedule = schedule!(level, false, accounts::id.eq(11), RowLock::for_key_share());
+        let played = schedule.play(|| Ok(db.connect()), &order).unwrap();
+        assert!(played.waited("ada update"), "{level}: {played}");
+        assert_eq!(
+            (played.ended("ada"), played.ended("grace")),
+            (Ok("1"), Ok("(1, 1000)")),
+            "{level}: {played}"
+        );
+    }
+}
+
+/// A lock of the whole row conflicts with a change of the balance in the same way.
+#[law(postgres)]
+fn lock_of_the_row_follows_a_change_of_the_balance_at_read_committed(db: &Db) {
+    for order in CONFLICTING {
+        assert_ended!(
+            db,
+            "read committed",
+            order,
+            accounts::balance.eq(5),
+            RowLock::for_share(),
+            Ok("(1, 5)")
+        );
+    }
+}
+
+#[law(postgres)]
+fn lock_of_the_row_fails_on_a_change_of_the_balance_at_repeatable_read(db: &Db) {
+    for order in CONFLICTING {
+        assert_ended!(
+            db,
+            "repeatable read",
+            order,
+            accounts::balance.eq(5),
+            RowLock::for_share(),
+            CONFLICT
+        );
+    }
+}
+
+/// What Grace's call ends with, whether or not Ada looks at the table after her commit, which
+/// leaves a mark in the row that she has committed.
 macro_rules! assert_ended {
     ($db:ident, $level:literal, $order:expr, $change:expr, $lock:expr, $ended:expr) => {
         for looks in [false, true] {

@@ -14,7 +14,8 @@ extern "SQL" {
     fn current_schema() -> Text;
 }
 
-/// A condition that is true, but not before the gate is open. The key is the test's own: its schema.
+/// A condition that is true, but not before the gate is open. The key is the test's own: its
+/// schema.
 #[diesel::dsl::auto_type(no_type_alias)]
 pub(super) fn past_the_gate() -> _ {
     pg_advisory_lock(hashtext(current_schema())).is_not_null()

@@ -1,4 +1,4 @@
-//! Who waits for whom, by `lock_waits`, and how it is ended.
+//! The module `waits`: `lock_waits` lists waiters and blockers, `cancel` and `terminate` end them.
 
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod ended;
