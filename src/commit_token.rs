@@ -102,7 +102,8 @@ impl CommitToken {
     ///   back;
     /// - [`Timeout`](LockError::Timeout): it is still open; ask again later;
     /// - [`ConnectionLost`](LockError::ConnectionLost): ask again on another connection;
-    /// - [`Database`](LockError::Database): any other error of Diesel, such as a missing table.
+    /// - those of [any statement](crate::errors#any-statement); [`Database`](LockError::Database) if the
+    ///   table is missing.
     pub fn resolve<C: LockConnection>(&self, conn: &mut C) -> Result<Resolution, LockError> {
         if status(conn).depth.is_some_and(|depth| depth > 0) {
             return Err(LockError::AlreadyInTransaction {
@@ -136,7 +137,7 @@ impl CommitToken {
     ///
     /// # Errors
     ///
-    /// As [`resolve`](Self::resolve), but that it may run in a transaction.
+    /// Those of [any statement](crate::errors#any-statement).
     pub fn create_table<C: LockConnection>(conn: &mut C) -> Result<(), LockError> {
         conn.batch_execute(C::Backend::CREATE_COMMITS)
             .map_err(|error| classify::<C::Backend>(error, Waiting::Session))
@@ -151,7 +152,7 @@ impl CommitToken {
     ///
     /// # Errors
     ///
-    /// As [`resolve`](Self::resolve), but that it may run in a transaction.
+    /// Those of [any statement](crate::errors#any-statement).
     pub fn purge<C: LockConnection>(conn: &mut C, age: Duration) -> Result<usize, LockError> {
         let seconds = age
             .as_micros()

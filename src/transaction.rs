@@ -7,16 +7,15 @@
 //! a silent ROLLBACK; MySQL and SQLite commit what is left). So every transaction opened here
 //! carries a guard that dies with it, and COMMIT comes behind a statement that fails if the guard
 //! is gone. Inside an open transaction the savepoint is its own guard. What each backend sends for
-//! that stands in its own module, behind [`TransactionBackend`](backend::TransactionBackend).
-
-pub(crate) mod backend;
+//! that stands in its own module, behind [`TransactionBackend`].
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::result::{Error as DieselError, QueryResult};
 
-use self::backend::{EndError, TransactionBackend};
+use crate::backend::transaction::{EndError, TransactionBackend};
 use crate::backend::{classify, not_begun, LockBackend, Settings, Waiting};
 use crate::commit_token::CommitToken;
 use crate::connection::{entered, left_to, mark_broken, status, LockConnection};
@@ -27,7 +26,7 @@ use crate::telemetry::{Attempt, Call};
 
 /// What the caller asked for, apart from the statement.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Request {
+pub struct Request {
     pub(crate) settings: Settings,
     pub(crate) outermost: bool,
     pub(crate) commit_token: Option<CommitToken>,
@@ -43,15 +42,14 @@ pub(crate) fn run<C, T, R, E>(
     call: &Call,
     acquire: impl FnOnce(&mut C) -> Result<T, LockError>,
     body: impl FnOnce(&mut C, T) -> Result<R, E>,
-) -> Result<R, E>
+) -> Result<R, Failure<E>>
 where
     C: LockConnection,
-    E: From<LockError>,
 {
     let mut attempt = call.attempt();
     let result = transact(conn, request, &mut attempt, acquire, body);
     attempt.end(&result);
-    result.map_err(Failure::into_error)
+    result
 }
 
 fn transact<C, T, R, E>(
@@ -184,7 +182,9 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     /// Makes a connection usable again that Diesel holds to be broken, unless the transaction that
     /// broke it is still open around this call.
     fn recover(conn: &mut C, outermost: bool) -> Result<(), LockError> {
-        let lost = |source| LockError::ConnectionLost { source };
+        let lost = |error: DieselError| LockError::ConnectionLost {
+            source: error.into(),
+        };
         if C::Backend::outer_is_lost(conn, outermost).map_err(lost)? {
             return Err(LockError::Aborted { source: None });
         }
@@ -301,7 +301,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
             // By a nested call that lost the whole transaction.
             LockError::Aborted { source: None }
         } else {
-            let source = DieselError::BrokenTransactionManager;
+            let source = DieselError::BrokenTransactionManager.into();
             LockError::ConnectionLost { source }
         }
     }
@@ -338,8 +338,9 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
                 }
                 Err(classify::<C::Backend>(error, Waiting::Session))
             }
-            Err(EndError::Unknown(source)) => {
+            Err(EndError::Unknown(error)) => {
                 self.give_up();
+                let source = error.into();
                 Err(LockError::CommitUnknown { source })
             }
         }
@@ -347,7 +348,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
 
     /// The closure ended the transaction. What is open now, if anything, is not ours: roll it
     /// back, so that the owner of the outer one can't commit it by mistake.
-    fn escaped(&mut self, source: Option<DieselError>) -> LockError {
+    fn escaped(&mut self, error: Option<DieselError>) -> LockError {
         match self.level {
             Level::Outermost(_) => drop(abandon(self.conn, self.settings)),
             Level::Nested(_) => {
@@ -356,6 +357,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
             }
         }
         C::Backend::forget_escape(self.conn);
+        let source = error.map(Arc::new);
         LockError::Escaped { source }
     }
 

@@ -1,5 +1,7 @@
 //! Which [`LockError`] the error of a backend becomes.
 
+use std::sync::Arc;
+
 use diesel::result::Error as DieselError;
 
 use super::cause::{cause_in, Cause, ErrorBackend};
@@ -33,7 +35,7 @@ pub(crate) fn unsupported<B: ErrorBackend>(error: DieselError, waiting: Waiting)
     match lacks {
         Some(what) => LockError::Unsupported {
             what: what.to_owned(),
-            source: Some(error),
+            source: Some(error.into()),
         },
         None => classify::<B>(error, waiting),
     }
@@ -51,6 +53,7 @@ impl Cause {
     /// The error of this cause. While a lock is acquired without waiting, a timeout means busy:
     /// MariaDB answers `NOWAIT` with the same error as a timeout, SQLite with the same as always.
     pub(crate) fn into_error(self, source: DieselError, waiting: Waiting) -> LockError {
+        let source = Arc::new(source);
         match self {
             Self::Timeout if waiting == Waiting::Never => LockError::Busy { source },
             Self::Busy => LockError::Busy { source },

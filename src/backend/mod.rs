@@ -1,11 +1,15 @@
 //! [`LockBackend`]: the backend-neutral interface to a database whose rows can be locked.
 //!
 //! Its parts lie side by side: [`ErrorBackend`] (what an error means), [`TransactionBackend`] and
-//! [`LeaseBackend`]. `cause.rs` knows nothing of [`LockError`]; `classify.rs` turns a cause into one.
+//! [`LeaseBackend`]. `cause.rs` knows nothing of [`LockError`]; `classify.rs` turns a cause into one,
+//! and `convert.rs` turns one into Diesel's error and back.
 
 mod cause;
 mod classify;
+mod convert;
+pub(crate) mod lease;
 mod settings;
+pub(crate) mod transaction;
 
 use std::borrow::Cow;
 
@@ -19,10 +23,10 @@ pub(crate) use self::cause::{cause_of, Cause, ErrorBackend};
 #[cfg(feature = "sqlite")]
 pub(crate) use self::classify::is_already_open;
 pub(crate) use self::classify::{classify, not_begun, unsupported};
+use self::lease::LeaseBackend;
 pub(crate) use self::settings::{Settings, Waiting};
+use self::transaction::TransactionBackend;
 use crate::error::LockError;
-use crate::lease::backend::LeaseBackend;
-use crate::transaction::backend::TransactionBackend;
 
 /// Name of the savepoint (on PostgreSQL the cursor) that lives and dies with the outermost
 /// transaction. An error that names it means that the transaction ended before its time, in

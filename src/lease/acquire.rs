@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-use super::backend::LeaseBackend;
 use super::held::HeldLease;
 use super::run::{changed, has_lost, look, one_row, transaction};
-use super::sql::{LeaseRow, Statement, Values};
-use super::sql::{AUDIT, LOCK, LOCK_NO_WAIT, LOOK, TAKE, TAKE_FREE};
 use super::{handle, name, Lease};
+use crate::backend::lease::sql::{LeaseRow, Statement, Values};
+use crate::backend::lease::sql::{AUDIT, LOCK, LOCK_NO_WAIT, LOOK, TAKE, TAKE_FREE};
+use crate::backend::lease::LeaseBackend;
 use crate::backend::{classify, Waiting};
 use crate::connection::LockConnection;
 use crate::error::LockError;
@@ -41,7 +41,7 @@ impl Lease {
     ///   does not know of;
     /// - [`CommitUnknown`](LockError::CommitUnknown): the connection was lost.
     ///   [`holder`](Self::holder) tells, on another one;
-    /// - those of [`RowLock::with`](crate::RowLock::with) that a database has for every write.
+    /// - those of [any statement](crate::errors#any-statement).
     pub fn try_acquire<C: LockConnection>(
         &self,
         conn: &mut C,
@@ -99,7 +99,8 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// Those of [`try_acquire`](Self::try_acquire), but for `LeaseHeld`.
+    /// Those of [`try_acquire`](Self::try_acquire), but for `LeaseHeld`, `Busy`, `Timeout` and
+    /// `Deadlock`: it goes on then.
     pub fn acquire<C: LockConnection>(
         &self,
         conn: &mut C,

@@ -5,15 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::backend::LeaseBackend;
 use super::handle::Handle;
 use super::run::{changed, execute, has_lost, look, pause, transaction, ATTEMPTS};
-use super::sql::{Values, GUARD, RELEASE, RENEW};
 use super::times::Times;
 use super::Lease;
+use crate::backend::lease::sql::{Values, GUARD, RELEASE, RENEW};
+use crate::backend::lease::LeaseBackend;
 use crate::backend::{LockBackend, Settings};
 use crate::connection::{status, LockConnection};
 use crate::error::LockError;
+use crate::retry::Failure;
 use crate::sql::clause::{ForUpdate, Strength};
 use crate::telemetry::Call;
 use crate::transaction::{run, Request};
@@ -191,7 +192,8 @@ impl HeldLease {
     /// - [`StaleToken`](LockError::StaleToken): the lease was released, has expired, or another session
     ///   holds it; `f` did not run;
     /// - [`InvalidLease`](LockError::InvalidLease): there can be no such lease;
-    /// - those of [`RowLock::with`](crate::RowLock::with), but for `NotFound`;
+    /// - those of [`RowLock::with`](crate::RowLock::with), but for `NotFound`, `HoldExpired` and
+    ///   `Unsupported`;
     /// - any error of `f` itself, as it is.
     ///
     /// # Panics
@@ -241,7 +243,7 @@ impl HeldLease {
                 },
             );
             if !again.get() || attempts == ATTEMPTS {
-                return result;
+                return result.map_err(Failure::into_error);
             }
             pause(attempts);
             attempts += 1;

@@ -292,7 +292,7 @@ where
         Err(panic) => format!("`connect` panicked: {}", message(&*panic)).into(),
     };
     Err(LockError::ConnectionLost {
-        source: DieselError::QueryBuilderError(error),
+        source: DieselError::QueryBuilderError(error).into(),
     })
 }
 

@@ -1,26 +1,24 @@
 #![doc = include_str!("guide.md")]
 
 mod acquire;
-pub(crate) mod backend;
 mod handle;
 mod held;
 mod keep_alive;
 mod name;
 mod purge;
 mod run;
-pub(crate) mod sql;
 mod times;
 mod view;
 
 use std::time::Duration;
 
-use self::backend::LeaseBackend;
 pub use self::handle::Handle;
 pub use self::held::HeldLease;
 pub use self::keep_alive::KeepAlive;
 pub use self::name::RowName;
-use self::sql::Values;
 pub use self::view::{Holder, Override};
+use crate::backend::lease::sql::Values;
+use crate::backend::lease::LeaseBackend;
 use crate::backend::{classify, Waiting};
 use crate::connection::LockConnection;
 use crate::error::LockError;
@@ -79,7 +77,7 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// [`Database`](LockError::Database): what Diesel says.
+    /// Those of [any statement](crate::errors#any-statement).
     pub fn create_tables<C: LockConnection>(conn: &mut C) -> Result<(), LockError> {
         conn.batch_execute(C::Backend::CREATE_LEASES)
             .map_err(|error| classify::<C::Backend>(error, Waiting::Session))

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::backend::LeaseBackend;
 use super::run::{changed, look, transaction};
-use super::sql::{Values, PURGE, RAISE_FLOOR};
 use super::{name, Lease};
+use crate::backend::lease::sql::{Values, PURGE, RAISE_FLOOR};
+use crate::backend::lease::LeaseBackend;
 use crate::connection::LockConnection;
 use crate::error::LockError;
 

@@ -3,11 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use super::backend::LeaseBackend;
-use super::sql::{LeaseRow, Statement, Values};
+use crate::backend::lease::sql::{LeaseRow, Statement, Values};
+use crate::backend::lease::LeaseBackend;
 use crate::backend::{classify, Settings, Waiting};
 use crate::connection::{status, LockConnection};
 use crate::error::LockError;
+use crate::retry::Failure;
 use crate::telemetry::Call;
 use crate::transaction::{run, run_alone, Request};
 
@@ -67,6 +68,7 @@ where
             |_| Ok(()),
             |conn, ()| body(conn),
         )
+        .map_err(Failure::into_error)
     })
 }
 
@@ -91,7 +93,7 @@ where
     }
 }
 
-/// Runs a statement of [`AtOnce`](super::backend::AtOnce) and returns its row. Without a row it has
+/// Runs a statement of [`AtOnce`](crate::backend::lease::AtOnce) and returns its row. Without a row it has
 /// inserted one, or another session has purged it, and it runs again.
 pub(super) fn one_row<C>(
     conn: &mut C,

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::backend::LeaseBackend;
 use super::run::look;
-use super::sql::{LeaseRow, OverrideRow, Statement, Values, EXPIRED, HOLDERS, LOOK, OVERRIDES};
 use super::Lease;
+use crate::backend::lease::sql::{
+    LeaseRow, OverrideRow, Statement, Values, EXPIRED, HOLDERS, LOOK, OVERRIDES,
+};
+use crate::backend::lease::LeaseBackend;
 use crate::backend::{classify, Waiting};
 use crate::connection::LockConnection;
 use crate::error::LockError;
@@ -93,8 +95,7 @@ impl Lease {
     /// # Errors
     ///
     /// - [`InvalidLease`](LockError::InvalidLease): there can be no such lease;
-    /// - [`ConnectionLost`](LockError::ConnectionLost), [`Database`](LockError::Database): what
-    ///   Diesel says.
+    /// - those of [any statement](crate::errors#any-statement).
     ///
     /// # Example
     ///
@@ -124,7 +125,7 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// As [`holder`](Self::holder).
+    /// Those of [any statement](crate::errors#any-statement).
     pub fn holders<C: LockConnection>(conn: &mut C) -> Result<Vec<Holder>, LockError> {
         let rows = look(conn, HOLDERS, Values::default())?;
         Ok(rows.into_iter().filter_map(Holder::of).collect())
@@ -136,7 +137,7 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// As [`holder`](Self::holder).
+    /// Those of [any statement](crate::errors#any-statement).
     pub fn expired<C: LockConnection>(conn: &mut C) -> Result<Vec<Holder>, LockError> {
         let rows = look(conn, EXPIRED, Values::default())?;
         Ok(rows.into_iter().filter_map(Holder::of).collect())

@@ -15,9 +15,9 @@ use diesel::RunQueryDsl;
 
 use super::settings;
 use super::statement::{insist, is_interrupted, run, run_once, send};
+use crate::backend::transaction::{EndError, TransactionBackend};
 use crate::backend::{cause_in, names, Cause, LockBackend, Settings, Waiting, GUARD};
 use crate::connection::mark_broken;
-use crate::transaction::backend::{EndError, TransactionBackend};
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy)]
@@ -219,8 +219,9 @@ where
     C: LoadConnection<Backend = Mysql>,
 {
     let on = settings::on(settings);
+    let isolation = settings::isolation_on_mariadb(settings.isolation);
     let start = format!(
-        "/*M! BEGIN NOT ATOMIC START TRANSACTION; */ {on} \
+        "/*M! BEGIN NOT ATOMIC {isolation}START TRANSACTION; */ {on} \
          /*M! ; SAVEPOINT row_lock_guard; SELECT 1 INTO @row_lock_is_mariadb; END */"
     );
     let rows = run(conn, &start).or_else(|error| {

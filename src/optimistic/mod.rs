@@ -12,7 +12,6 @@
 //! It guards against those who count, too: whoever writes the row without touching the version column
 //! goes unnoticed.
 
-mod at_version;
 mod save;
 
 use diesel::query_builder::AsQuery;
@@ -21,12 +20,11 @@ use diesel::query_source::Column;
 use diesel::sql_types::{BigInt, Integer, SmallInt};
 use diesel::{Expression, RunQueryDsl};
 
-pub use self::at_version::AtVersion;
 pub use self::save::SaveVersioned;
 use crate::backend::{classify, Waiting};
 use crate::connection::{status, LockConnection};
 use crate::error::LockError;
-use crate::retry::{Failure, Retry, Retryable};
+use crate::retry::{Failure, Retry};
 use crate::transaction::run_alone;
 
 /// A model whose row has a version column.
@@ -127,14 +125,10 @@ version_numbers! { i16 i32 i64 }
 ///
 /// - [`StaleRow`](LockError::StaleRow): somebody has saved or deleted it since;
 /// - [`VersionOverflow`](LockError::VersionOverflow): the column can't count any further;
-/// - [`Timeout`](LockError::Timeout), [`Deadlock`](LockError::Deadlock),
-///   [`SerializationFailure`](LockError::SerializationFailure),
-///   [`StatementTimeout`](LockError::StatementTimeout), [`Cancelled`](LockError::Cancelled): as in
-///   [`RowLock::with`](crate::RowLock::with), since to write a row is to lock it;
 /// - [`CommitUnknown`](LockError::CommitUnknown): the connection was lost, and no transaction was
 ///   open: the statement is a transaction of its own;
 /// - [`ConnectionLost`](LockError::ConnectionLost): it was lost in an open transaction;
-/// - [`Database`](LockError::Database): any other error of Diesel.
+/// - those of [any statement](crate::errors#any-statement): to write a row is to lock it.
 ///
 /// # Example
 ///
@@ -202,7 +196,7 @@ where
 ///
 /// # Errors
 ///
-/// Those of [`save_versioned`] but for `StaleRow`, and
+/// Those of [`save_versioned`], but for `StaleRow`, and
 ///
 /// - [`RetriesExhausted`](LockError::RetriesExhausted): the policy gave up;
 /// - [`NotFound`](LockError::NotFound): no row matches (any more);
@@ -255,7 +249,7 @@ where
     <Q::Query as LimitDsl>::Output: LoadQuery<'q, C, M>,
     M: SaveVersioned<K, Kind, C::Backend>,
     F: FnMut(&mut M) -> Result<R, E>,
-    E: From<LockError> + Retryable,
+    E: From<LockError>,
 {
     if status(conn).depth.is_some_and(|depth| depth > 0) {
         return Err(E::from(LockError::AlreadyInTransaction {
@@ -269,5 +263,8 @@ where
         save_versioned(conn, &model)?;
         Ok(value)
     };
-    retry.clone().stale_rows().run(attempt, |_: &E| None)
+    retry
+        .clone()
+        .stale_rows()
+        .run(attempt, |_: &E| None, |_| None)
 }

@@ -12,9 +12,9 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use diesel::sql_types::BigInt;
 use diesel::RunQueryDsl;
 
+use crate::backend::transaction::{EndError, TransactionBackend};
 use crate::backend::{cause_in, names, Cause, LockBackend, Settings, Waiting, GUARD};
 use crate::connection::status;
-use crate::transaction::backend::{EndError, TransactionBackend};
 
 impl LockBackend for Pg {
     const SYSTEM: &'static str = "postgresql";
@@ -55,9 +55,12 @@ impl TransactionBackend for Pg {
     where
         C: LoadConnection<Backend = Self>,
     {
-        let mut begin = "BEGIN; DECLARE row_lock_guard CURSOR FOR SELECT; \
-                         DECLARE row_lock_witness CURSOR WITH HOLD FOR SELECT"
-            .to_owned();
+        let mut begin = "BEGIN".to_owned();
+        if let Some(isolation) = settings.isolation {
+            begin += &format!(" ISOLATION LEVEL {}", isolation.sql());
+        }
+        begin += "; DECLARE row_lock_guard CURSOR FOR SELECT; \
+                  DECLARE row_lock_witness CURSOR WITH HOLD FOR SELECT";
         if let Waiting::AtMost(time) = settings.waiting {
             begin += &format!("; SET LOCAL lock_timeout = {}", millis(time));
         }

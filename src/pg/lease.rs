@@ -2,7 +2,7 @@
 
 use diesel::pg::Pg;
 
-use crate::lease::backend::{run_statements, AtOnce, LeaseBackend};
+use crate::backend::lease::{run_statements, AtOnce, LeaseBackend};
 
 impl LeaseBackend for Pg {
     const CREATE_LEASES: &'static str =

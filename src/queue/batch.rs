@@ -106,6 +106,7 @@ impl<M> Batch<M> {
                 })
             },
             |_| None,
+            Some,
         )
     }
 
@@ -116,7 +117,7 @@ impl<M> Batch<M> {
             .partition(|served| served.job.can_run_again());
         self.jobs = again;
         for served in once {
-            served.job.answer(Err(error.retold()));
+            served.job.answer(Err(error.clone()));
             drop(served.taken);
         }
     }
@@ -128,7 +129,7 @@ impl<M> Batch<M> {
         for served in jobs {
             let result = match &transaction {
                 Ok(()) => Ok(()),
-                Err(error) => Err(error.retold()),
+                Err(error) => Err(error.clone()),
             };
             served.job.answer(result);
             drop(served.taken);
@@ -146,7 +147,7 @@ impl<M> Drop for Batch<M> {
     fn drop(&mut self) {
         for served in self.jobs.drain(..) {
             served.job.answer(Err(if self.is_committing {
-                let source = DieselError::BrokenTransactionManager;
+                let source = DieselError::BrokenTransactionManager.into();
                 LockError::CommitUnknown { source }
             } else {
                 LockError::Abandoned

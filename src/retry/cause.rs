@@ -1,43 +1,16 @@
-//! [`RetryCause`] and [`Retryable`]: which errors may be tried again.
-
-use std::fmt;
+//! [`Retryable`], and [`RetryCause::of`]: which errors may be tried again.
 
 use diesel::result::Error as DieselError;
 
 use crate::backend::{cause_of, Cause};
-use crate::error::LockError;
-
-/// Why an attempt failed that may be made again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RetryCause {
-    /// The transaction was the victim of a deadlock.
-    Deadlock,
-    /// The transaction can't be put in order with a concurrent one.
-    SerializationFailure,
-    /// The lock did not come free in time. Retried only [on demand](crate::Retry::lock_timeouts).
-    Timeout,
-    /// Somebody else holds the lock. Retried only [on demand](crate::Retry::lock_timeouts).
-    Busy,
-    /// Somebody has saved the row since it was read. Retried only by
-    /// [`update_versioned`](crate::optimistic::update_versioned), which reads it again.
-    StaleRow,
-}
-
-impl fmt::Display for RetryCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Deadlock => "a deadlock",
-            Self::SerializationFailure => "a serialization failure",
-            Self::Timeout => "a lock timeout",
-            Self::Busy => "a busy row",
-            Self::StaleRow => "a stale row",
-        })
-    }
-}
+use crate::error::{LockError, RetryCause};
 
 impl RetryCause {
     /// Looks for a cause in an error and the errors behind it.
+    ///
+    /// [`RetriesExhausted`](LockError::RetriesExhausted) is no cause, and hides that of the last
+    /// attempt. An error that wraps it with `#[error(transparent)]` hides it itself: of that one
+    /// this function finds the cause of the last attempt.
     ///
     /// # Example
     ///
@@ -89,6 +62,14 @@ impl RetryCause {
 ///             Self::InsufficientFunds => None,
 ///         }
 ///     }
+///
+///     fn into_lock_error(self) -> Option<LockError> {
+///         match self {
+///             Self::Lock(error) => Some(error),
+///             Self::Database(error) => Some(error.into()),
+///             Self::InsufficientFunds => None,
+///         }
+///     }
 /// }
 /// # assert_eq!(BankError::InsufficientFunds.retry_cause(), None);
 /// ```
@@ -99,6 +80,15 @@ impl RetryCause {
 pub trait Retryable {
     /// The cause, if an attempt that ended with this error may be made again.
     fn retry_cause(&self) -> Option<RetryCause>;
+
+    /// The error as a [`LockError`], if it is or holds one: then
+    /// [`RetriesExhausted`](LockError::RetriesExhausted) has it as its source. `None` by default.
+    fn into_lock_error(self) -> Option<LockError>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 impl Retryable for LockError {
@@ -111,6 +101,10 @@ impl Retryable for LockError {
             Self::StaleRow { .. } => Some(RetryCause::StaleRow),
             _ => None,
         }
+    }
+
+    fn into_lock_error(self) -> Option<LockError> {
+        Some(self)
     }
 }
 
@@ -126,5 +120,9 @@ impl Retryable for DieselError {
             Cause::Busy => Some(RetryCause::Busy),
             _ => None,
         }
+    }
+
+    fn into_lock_error(self) -> Option<LockError> {
+        Some(self.into())
     }
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-pub use self::cause::{RetryCause, Retryable};
-use crate::error::LockError;
+pub use self::cause::Retryable;
+use crate::error::{LockError, RetryCause};
 
 /// An attempt that failed and will be made again, as [`Retry::on_retry`] is told of it.
 #[derive(Debug, Clone, Copy)]
@@ -164,12 +164,14 @@ impl Retry {
         }
     }
 
-    /// Makes attempts until one succeeds, fails for good, or the policy says enough. `attempt` is
-    /// told how much of the deadline is left.
+    /// Makes attempts until one succeeds, fails for good, or the policy says enough. `attempt`
+    /// gets what is left of the deadline. Of the closure's own errors `cause_of_own` says whether to
+    /// try again, and `last_of_own` what of the last one is kept.
     pub(crate) fn run<R, E>(
         &self,
         mut attempt: impl FnMut(Option<Duration>) -> Result<R, Failure<E>>,
         cause_of_own: impl Fn(&E) -> Option<RetryCause>,
+        last_of_own: impl Fn(E) -> Option<LockError>,
     ) -> Result<R, E>
     where
         E: From<LockError>,
@@ -200,6 +202,11 @@ impl Retry {
                     attempts: number,
                     first,
                     last: cause,
+                    source: match failure {
+                        Failure::Lock(error) => Some(error),
+                        Failure::Own(error) => last_of_own(error),
+                    }
+                    .map(Box::new),
                 }
                 .into());
             }
@@ -223,7 +230,8 @@ impl Retry {
 }
 
 /// How an attempt failed: in this crate's hands, or by the closure's own error.
-pub(crate) enum Failure<E> {
+#[derive(Debug)]
+pub enum Failure<E> {
     Lock(LockError),
     Own(E),
 }

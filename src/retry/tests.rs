@@ -8,7 +8,7 @@ use super::*;
 
 fn deadlock() -> LockError {
     LockError::Deadlock {
-        source: DieselError::RollbackTransaction,
+        source: DieselError::RollbackTransaction.into(),
     }
 }
 
@@ -30,6 +30,7 @@ fn run(policy: &Retry, results: Vec<Result<u32, LockError>>) -> Result<u32, Lock
                 .map_err(Failure::Own)
         },
         LockError::retry_cause,
+        LockError::into_lock_error,
     )
 }
 
@@ -67,7 +68,7 @@ fn seeded_pauses_are_the_same_in_every_run() {
 
 #[test]
 fn only_what_is_safe_is_tried_again() {
-    let source = || DieselError::RollbackTransaction;
+    let source = || Arc::new(DieselError::RollbackTransaction);
     for final_error in [
         LockError::CommitUnknown { source: source() },
         LockError::ConnectionLost { source: source() },
@@ -89,7 +90,7 @@ fn only_what_is_safe_is_tried_again() {
 #[test]
 fn lock_timeouts_are_tried_again_on_demand() {
     let (policy, _) = recorded(Retry::new().lock_timeouts());
-    let source = DieselError::RollbackTransaction;
+    let source = Arc::new(DieselError::RollbackTransaction);
     assert_eq!(
         run(
             &policy,

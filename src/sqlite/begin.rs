@@ -10,11 +10,11 @@ use diesel::sql_types::{Integer, Text};
 use diesel::sqlite::Sqlite;
 use diesel::{RunQueryDsl, SqliteConnection};
 
+use crate::backend::transaction::{EndError, TransactionBackend};
 use crate::backend::{is_already_open, LockBackend, Settings, Waiting, GUARD};
 use crate::error::LockError;
 use crate::played::aside;
 use crate::sql::ablation::are_locks_taken_out;
-use crate::transaction::backend::{EndError, TransactionBackend};
 
 impl LockBackend for Sqlite {
     const SYSTEM: &'static str = "sqlite";

@@ -2,7 +2,7 @@
 
 use diesel::sqlite::Sqlite;
 
-use crate::lease::backend::{run_statements, LeaseBackend};
+use crate::backend::lease::{run_statements, LeaseBackend};
 
 impl LeaseBackend for Sqlite {
     const CREATE_LEASES: &'static str =

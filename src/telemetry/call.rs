@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::ending::Ending;
 use super::listener::{Listener, Subject, Times};
 use super::{Meter, Span};
-use crate::error::LockError;
-use crate::retry::{Failure, RetryCause};
+use crate::error::{LockError, RetryCause};
+use crate::retry::Failure;
 
 /// A call that listeners are told of. It ends when it is dropped, so that a panic ends it too.
 pub(crate) struct Call(Option<Told>);

@@ -1,7 +1,6 @@
 //! [`Ending`]: how a call ended, in the words of spans and labels.
 
-use crate::error::{LockError, Outcome};
-use crate::retry::RetryCause;
+use crate::error::{LockError, Outcome, RetryCause};
 
 /// How an attempt, or with its last attempt the call, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

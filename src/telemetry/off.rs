@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-use crate::error::LockError;
-use crate::retry::{Failure, RetryCause};
+use crate::error::{LockError, RetryCause};
+use crate::retry::Failure;
 
 pub(crate) struct Call;
 

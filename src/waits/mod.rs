@@ -35,7 +35,6 @@
 //! ```
 
 pub(crate) mod backend;
-mod session;
 pub(crate) mod viewpoint;
 mod wait;
 
@@ -44,13 +43,12 @@ use std::time::Instant;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use self::backend::WaitsBackend;
-pub(crate) use self::session::held_by;
-pub use self::session::{Session, SessionId};
 use self::viewpoint::Viewpoint;
 pub use self::wait::{root_blockers, LockWait};
 use crate::backend::{classify, Waiting};
 use crate::connection::LockConnection;
 use crate::error::LockError;
+pub use crate::session::{Session, SessionId};
 
 /// Each session on the server that waits for a lock, with its direct blockers. The longest wait
 /// comes first.
@@ -85,8 +83,7 @@ use crate::error::LockError;
 ///
 /// # Errors
 ///
-/// - [`ConnectionLost`](LockError::ConnectionLost), [`Database`](LockError::Database): what Diesel
-///   says.
+/// Those of [any statement](crate::errors#any-statement).
 pub fn lock_waits<C>(conn: &mut C) -> Result<Vec<LockWait>, LockError>
 where
     C: LockConnection<Backend: WaitsBackend>,
@@ -112,8 +109,7 @@ where
 /// - [`Denied`](LockError::Denied): the session is somebody else's. PostgreSQL asks for membership in
 ///   that role or in `pg_signal_backend`, MariaDB for `CONNECTION ADMIN`. On MariaDB and MySQL also if
 ///   there is no such session, to who has not the privilege `PROCESS` and can't be told;
-/// - [`ConnectionLost`](LockError::ConnectionLost), [`Database`](LockError::Database): what Diesel
-///   says.
+/// - those of [any statement](crate::errors#any-statement).
 pub fn cancel<C>(conn: &mut C, session: SessionId) -> Result<bool, LockError>
 where
     C: LockConnection<Backend: WaitsBackend>,
@@ -147,8 +143,7 @@ impl SessionId {
     ///
     /// # Errors
     ///
-    /// - [`ConnectionLost`](LockError::ConnectionLost), [`Database`](LockError::Database): what
-    ///   Diesel says.
+    /// Those of [any statement](crate::errors#any-statement).
     pub fn of<C>(conn: &mut C) -> Result<Self, LockError>
     where
         C: LockConnection<Backend: WaitsBackend>,
@@ -172,7 +167,12 @@ where
     C: LockConnection,
 {
     match meaning::<C>(error) {
-        LockError::Database(source @ DieselError::DatabaseError(DatabaseErrorKind::Unknown, _)) => {
+        LockError::Database(source)
+            if matches!(
+                *source,
+                DieselError::DatabaseError(DatabaseErrorKind::Unknown, _)
+            ) =>
+        {
             LockError::Denied { source }
         }
         other => other,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::backend::WaitRow;
-use super::session::{in_one_line, Session, SessionId};
+use crate::session::{in_one_line, Session, SessionId};
 
 /// One session waits for another.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What a closure may return, and how errors travel through Diesel's own type and back.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -232,7 +233,7 @@ fn assert_source_is_of_diesel(error: &LockError) {
 fn every_variant_survives_the_way_through_diesel() {
     // An error that does not tell by itself what it means, as that of a server which answers in a
     // language of its own.
-    let text = || DieselError::QueryBuilderError("text".into());
+    let text = || Arc::new(DieselError::QueryBuilderError("text".into()));
     let errors = [
         LockError::NotFound { key: None },
         LockError::NotFound {
@@ -286,7 +287,7 @@ fn every_variant_survives_the_way_through_diesel() {
 /// Retrying what may have been committed would do it twice.
 #[test]
 fn what_is_transient_was_not_applied() {
-    let text = || DieselError::QueryBuilderError("text".into());
+    let text = || Arc::new(DieselError::QueryBuilderError("text".into()));
     for error in [
         LockError::CommitUnknown { source: text() },
         LockError::Escaped { source: None },
@@ -298,7 +299,7 @@ fn what_is_transient_was_not_applied() {
 
 #[test]
 fn source_is_the_error_of_diesel() {
-    let text = || DieselError::QueryBuilderError("text".into());
+    let text = || Arc::new(DieselError::QueryBuilderError("text".into()));
     for error in [
         LockError::Busy { source: text() },
         LockError::Timeout {

@@ -304,7 +304,7 @@ fn constraint_that_fails_at_commit_is_the_error(db: &Db) {
         panic!("{result:?}")
     };
     let by_kind = matches!(
-        error,
+        **error,
         DieselError::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)
     );
     assert!(by_kind, "{result:?}");
@@ -320,11 +320,11 @@ fn read_only_transaction_is_an_error_of_diesel(db: &Db) {
         .unwrap();
     let result = with_row_lock(conn, accounts::table.find(1), nothing);
     let read_only = matches!(
-        result,
-        Err(LockError::Database(DieselError::DatabaseError(
+        result.as_ref().unwrap_err().diesel_error(),
+        Some(DieselError::DatabaseError(
             DatabaseErrorKind::ReadOnlyTransaction,
             _
-        )))
+        ))
     );
     assert!(read_only, "{result:?}");
     assert_error!(result, Database, NotApplied, lasting, no_contention);

@@ -122,7 +122,10 @@ fn ddl_in_the_closure_is_rolled_back_or_committed(db: &Db) {
     let ddl = ["CREATE TABLE t (id INTEGER)"];
     let rolled_back = escape!(db, ddl, Err(RollbackTransaction));
     assert!(
-        matches!(rolled_back, Err(LockError::Database(RollbackTransaction))),
+        matches!(
+            rolled_back.as_ref().unwrap_err().diesel_error(),
+            Some(RollbackTransaction)
+        ),
         "{rolled_back:?}"
     );
     db.connect().batch_execute("SELECT * FROM t").unwrap_err();

@@ -10,6 +10,7 @@
 mod support;
 
 mod bank;
+mod composed;
 mod conversions;
 mod durable;
 mod durations;
@@ -24,15 +25,16 @@ mod fresh;
 mod holds;
 mod imitated;
 mod in_doubt;
+mod isolation;
 mod joins;
 mod key_forms;
 mod keys;
 mod languages;
 mod lease;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-mod lock_top;
 mod lost;
 mod many;
+mod migrations;
 mod nesting;
 mod optimistic;
 mod outer;

@@ -175,6 +175,34 @@ fn everybody_in_a_failed_transaction_has_the_error_and_nothing_is_applied(db: &D
     queue.update(1, |_| Ok::<_, LockError>(())).unwrap();
 }
 
+/// The same with closures of Diesel's error type: code that matches on the kind of the database's
+/// answer works for each caller, and not only for the one whose connection has got it.
+#[law(postgres, mysql, mariadb, sqlite)]
+fn everybody_in_a_failed_transaction_has_the_answer_of_the_database(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let answers = while_first_holds!(db, queue, 5, |queue: &RowQueue<Conn, Account>| {
+        queue.update(1, |account| {
+            account.balance -= 2_000_000;
+            QueryResult::Ok(())
+        })
+    });
+    let told = |answer: &QueryResult<()>| match answer {
+        Err(diesel::result::Error::DatabaseError(kind, information)) => {
+            (format!("{kind:?}"), information.message().to_owned())
+        }
+        other => panic!("{other:?}"),
+    };
+    for answer in &answers {
+        assert_eq!(told(answer), told(&answers[0]));
+    }
+    let stats = queue.stats();
+    assert!(
+        stats.batches < 5,
+        "nobody shared a transaction, so nothing is proven: {stats:?}"
+    );
+    assert_eq!(db.balance(1), 1_000);
+}
+
 #[law(postgres, mysql, mariadb, sqlite)]
 fn missing_row_is_not_found_by_name(db: &Db) {
     let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));

@@ -1,5 +1,6 @@
 //! Promise 9: retry by cause, the whole closure again, with no lock held in between.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -13,7 +14,7 @@ use law::law;
 use crate::support::calls::{cross, nothing};
 use crate::support::schema::{accounts, Account};
 
-/// An error of the user's: three lines make it retryable.
+/// An error of the user's: three lines make it retryable, and three more keep the last one.
 #[derive(Debug)]
 enum BankError {
     Lock(LockError),
@@ -37,6 +38,13 @@ impl Retryable for BankError {
         match self {
             BankError::Lock(error) => error.retry_cause(),
             BankError::Database(error) => error.retry_cause(),
+        }
+    }
+
+    fn into_lock_error(self) -> Option<LockError> {
+        match self {
+            BankError::Lock(error) => Some(error),
+            BankError::Database(error) => Some(error.into()),
         }
     }
 }
@@ -102,6 +110,79 @@ fn errors_of_others_are_retried_by_a_closure(db: &Db) {
             .with(conn, accounts::table.find(own), f)
     });
     assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+/// What one caller gets that was a deadlock's victim and may not try again.
+macro_rules! given_up {
+    ($db:ident, $error:ty) => {{
+        let lock = &RowLock::for_update().retry(Retry::new().attempts(1));
+        let results = cross!($db, $error, |conn, own, f| {
+            lock.with(conn, accounts::table.find(own), f)
+        });
+        let mut errors = results.into_iter().filter_map(Result::err);
+        let error = errors.next().expect("a victim");
+        assert!(errors.next().is_none(), "one victim");
+        error
+    }};
+}
+
+/// The message says how the first and the last attempt failed, and the sources say all of the last
+/// one: the deadlock, and the server's answer.
+fn assert_last_is_a_deadlock(error: &LockError) {
+    assert_eq!(
+        error.to_string(),
+        "gave up after 1 attempt (first: deadlock, last: deadlock)"
+    );
+    let last = error.source().and_then(<dyn Error>::downcast_ref);
+    let Some(last @ LockError::Deadlock { .. }) = last else {
+        panic!("{error:?}")
+    };
+    let answer = last.source().and_then(<dyn Error>::downcast_ref);
+    let Some(diesel::result::Error::DatabaseError(_, answer)) = answer else {
+        panic!("{error:?}")
+    };
+    assert!(
+        answer.message().to_lowercase().contains("deadlock"),
+        "{answer:?}"
+    );
+}
+
+#[law(postgres, mysql, mariadb)]
+fn who_gives_up_has_the_error_of_the_last_attempt(db: &Db) {
+    assert_last_is_a_deadlock(&given_up!(db, LockError));
+    let through_diesel = given_up!(db, diesel::result::Error);
+    assert_last_is_a_deadlock(&LockError::from(through_diesel));
+    let BankError::Lock(error) = given_up!(db, BankError) else {
+        panic!("a `LockError`")
+    };
+    assert_last_is_a_deadlock(&error);
+}
+
+/// Twin: of an error that does not say whether it holds a `LockError`, only the cause is known.
+#[law(postgres, mysql, mariadb)]
+fn twin_error_of_others_leaves_its_cause_alone(db: &Db) {
+    let results = cross!(db, anyhow::Error, |conn, own, f| {
+        RowLock::for_update()
+            .retry(Retry::new().attempts(1))
+            .when(|error: &anyhow::Error| RetryCause::of(error.as_ref()))
+            .with(conn, accounts::table.find(own), f)
+    });
+    let error = results.into_iter().find_map(Result::err).expect("a victim");
+    let lock_error: &LockError = error.downcast_ref().expect("the LockError is in it");
+    assert!(
+        matches!(
+            lock_error,
+            LockError::RetriesExhausted {
+                attempts: 1,
+                first: RetryCause::Deadlock,
+                last: RetryCause::Deadlock,
+                source: None,
+                ..
+            }
+        ),
+        "{lock_error:?}"
+    );
+    assert!(lock_error.source().is_none());
 }
 
 #[law(postgres, mysql, mariadb)]
@@ -335,7 +416,7 @@ fn storm_of_deadlocks_ends_well_with_retry(db: &Db) {
 
 fn a_deadlock() -> LockError {
     LockError::Deadlock {
-        source: diesel::result::Error::RollbackTransaction,
+        source: diesel::result::Error::RollbackTransaction.into(),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::report::Steps;
 use crate::servers::Servers;
 use crate::step::{self, cargo, Step};
 use crate::test::{self, Which};
-use crate::{bench, page};
+use crate::{bench, page, rooms};
 
 /// Each feature alone, and each pair of databases: code must not need another one's imports.
 const FEATURES: [&str; 20] = [
@@ -46,7 +46,7 @@ pub(crate) fn run(with_tests: bool) -> Result<bool> {
 }
 
 fn checks() -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
+    let mut steps = vec![rooms::check()?];
     let mut check = |name: &str, arguments: &str| -> Result<()> {
         let mut command = cargo(arguments.split(' '));
         command.env("RUSTDOCFLAGS", "-Dwarnings");

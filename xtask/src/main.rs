@@ -11,6 +11,7 @@ mod page;
 mod peers;
 mod readme;
 mod report;
+mod rooms;
 mod servers;
 mod step;
 mod test;
@@ -89,6 +90,8 @@ enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Check that the rooms of src/ use each other in the order that ARCHITECTURE.md gives
+    Rooms,
     /// Run the tests, then formatting, lints, docs, benches and packaging
     Ci {
         /// Leave out the tests
@@ -100,6 +103,9 @@ enum Command {
 impl Command {
     /// The Debian packages that it needs.
     fn packages(&self) -> Vec<&'static str> {
+        if matches!(self, Self::Rooms) {
+            return Vec::new();
+        }
         let builds = !matches!(self, Self::Servers { .. });
         let mut packages = Vec::new();
         if builds {
@@ -146,6 +152,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             into_readme,
             args,
         } => bench::run(*quick, *peers, args)? && (!into_readme || bench::into_readme()?),
+        Command::Rooms => rooms::check()?.succeeded,
         Command::Ci { no_test } => ci::run(!no_test)?,
     };
     Ok(if clean {

@@ -121,6 +121,7 @@ fn run_steps(servers: &Servers, arguments: &[String], steps: &mut Vec<Step>) -> 
     test("doc tests", &["--all-features", "--doc"])?;
     test("law", &["--package", "law"])?;
     test("contention", &["--package", "contention"])?;
+    test("lock_top", &["--package", "lock_top", "--all-features"])?;
     test("servers", &["--package", "servers"])?;
     test("xtask", &["--package", "xtask"])?;
     // As the README has it: no flags, no server.

@@ -169,8 +169,8 @@ mod server_that_takes_no_writes_says_so {
             assert!(!error.is_transient(), "here it will never succeed");
             assert!(
                 matches!(
-                    error,
-                    LockError::Database(DieselError::DatabaseError(
+                    error.diesel_error(),
+                    Some(DieselError::DatabaseError(
                         DatabaseErrorKind::ReadOnlyTransaction,
                         _
                     ))

@@ -126,9 +126,12 @@ impl<'u, C: Saver> Client<'u, C> {
             (self.conn, self.settings) = open(self.url);
             match error {
                 DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => {
-                    LockError::CommitUnknown { source: error }
+                    let source = error.into();
+                    LockError::CommitUnknown { source }
                 }
-                source => LockError::Cancelled { source },
+                error => LockError::Cancelled {
+                    source: error.into(),
+                },
             }
         })
     }

@@ -158,7 +158,7 @@ macro_rules! upgrade {
                         let savepoint: Result<(), LockError> = conn.transaction(|$conn| {
                             let $roll_back = || {
                                 steps.next("roll back");
-                                Err(LockError::Database(RollbackTransaction))
+                                Err(LockError::Database(RollbackTransaction.into()))
                             };
                             steps.next("upgrade");
                             $stronger

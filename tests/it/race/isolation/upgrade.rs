@@ -241,13 +241,13 @@ fn session(
             work(conn, steps)?;
             steps.next("end");
             if rolls_back {
-                Err(LockError::Database(RollbackTransaction))
+                Err(LockError::Database(RollbackTransaction.into()))
             } else {
                 Ok(false)
             }
         });
         match ended {
-            Err(LockError::Database(RollbackTransaction)) => Ok(true),
+            Err(LockError::Database(error)) if matches!(*error, RollbackTransaction) => Ok(true),
             ended => ended,
         }
     }

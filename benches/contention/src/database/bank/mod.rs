@@ -159,7 +159,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 type Connections = Pool<ConnectionManager<Conn>>;
 
 fn connection(pool: &Connections) -> Result<PooledConnection<ConnectionManager<Conn>>, LockError> {
-    pool.get().map_err(|source| LockError::Pool { source })
+    pool.get().map_err(|error| LockError::Pool {
+        source: error.into(),
+    })
 }
 
 pub(super) struct Accounts {

@@ -1,6 +1,6 @@
 //! Who waits for whom on a server, in a terminal, as it changes.
 //!
-//! `cargo run --example lock_top --features postgres,mysql -- URL`. What the library does for it is in
+//! `cargo run -p lock_top --features postgres,mysql -- URL`. What the library does for it is in
 //! `server.rs`.
 #![allow(clippy::print_stdout, reason = "it is a program")]
 

@@ -9,7 +9,7 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::RunQueryDsl;
 
-use super::backend::LeaseBackend;
+use super::LeaseBackend;
 
 /// The lease can be acquired: it was released, it has expired, or the server's clock was set back. In the
 /// last case its end is further away than its time to live. By more than a second: MySQL's clock is that
@@ -29,19 +29,19 @@ const MINE: &str = "{own} AND expires_at > {when_asked}";
 const NEXT: &str = "{greatest}(token, \
      COALESCE((SELECT f.token FROM row_lock_lease_floor AS f WHERE f.id = 1), 0), {now}) + 1";
 
-pub(super) const LOOK: &str = "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
+pub(crate) const LOOK: &str = "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE name = {name}";
 
-pub(super) const LOCK: &str = "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
+pub(crate) const LOCK: &str = "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE name = {name}{for_update}";
 
-pub(super) const LOCK_NO_WAIT: &str =
+pub(crate) const LOCK_NO_WAIT: &str =
     "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE name = {name}{for_update}{no_wait}";
 
-pub(super) const TAKE: &str = "{take}";
+pub(crate) const TAKE: &str = "{take}";
 
-pub(super) const TAKE_FREE: &str = "{take} AND {free}";
+pub(crate) const TAKE_FREE: &str = "{take} AND {free}";
 
 /// The next token reads the floor in a statement behind the lock of the row, and so behind a purge of that
 /// name.
@@ -49,34 +49,34 @@ const TAKE_ROW: &str = "UPDATE row_lock_leases SET owner = {owner}, note = {note
      token = {next}, nonce = {nonce}, \
      acquired_at = {now}, expires_at = {now} + {ttl}, ttl = {ttl} WHERE name = {name}";
 
-pub(super) const AUDIT: &str = "INSERT INTO row_lock_overrides \
+pub(crate) const AUDIT: &str = "INSERT INTO row_lock_overrides \
      (name, admin, reason, token, ousted, ousted_token, overridden_at) \
      SELECT name, owner, {reason}, token, {ousted}, {ousted_token}, acquired_at \
      FROM row_lock_leases WHERE name = {name}";
 
-pub(super) const RENEW: &str =
+pub(crate) const RENEW: &str =
     "UPDATE row_lock_leases SET expires_at = {now} + {ttl}, ttl = {ttl} WHERE {own}";
 
-pub(super) const RELEASE: &str = "UPDATE row_lock_leases SET owner = NULL, note = '', \
+pub(crate) const RELEASE: &str = "UPDATE row_lock_leases SET owner = NULL, note = '', \
      expires_at = {now} WHERE {own}";
 
-pub(super) const GUARD: &str = "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
+pub(crate) const GUARD: &str = "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE {mine}{for_update}";
 
-pub(super) const HOLDERS: &str =
+pub(crate) const HOLDERS: &str =
     "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE owner IS NOT NULL ORDER BY acquired_at, name";
 
-pub(super) const EXPIRED: &str =
+pub(crate) const EXPIRED: &str =
     "SELECT name, owner, note, token, acquired_at, expires_at, {free} \
      FROM row_lock_leases WHERE owner IS NOT NULL AND {free} ORDER BY expires_at, name";
 
-pub(super) const PURGE: &str = "DELETE FROM row_lock_leases WHERE name IN ({names})";
+pub(crate) const PURGE: &str = "DELETE FROM row_lock_leases WHERE name IN ({names})";
 
-pub(super) const RAISE_FLOOR: &str = "UPDATE row_lock_lease_floor \
+pub(crate) const RAISE_FLOOR: &str = "UPDATE row_lock_lease_floor \
      SET token = {greatest}(token, {token}) WHERE id = 1";
 
-pub(super) const OVERRIDES: &str =
+pub(crate) const OVERRIDES: &str =
     "SELECT name, admin, reason, token, ousted, ousted_token, overridden_at \
      FROM row_lock_overrides WHERE name = {name} ORDER BY id";
 
@@ -107,29 +107,29 @@ pub(crate) type OverrideTypes = (
 
 /// What the names in braces stand for.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Values<'v> {
-    pub(super) name: &'v str,
-    pub(super) owner: &'v str,
-    pub(super) note: &'v str,
-    pub(super) reason: &'v str,
+pub(crate) struct Values<'v> {
+    pub(crate) name: &'v str,
+    pub(crate) owner: &'v str,
+    pub(crate) note: &'v str,
+    pub(crate) reason: &'v str,
     /// The names of several leases; a statement with them is not kept in Diesel's cache, or each number
     /// of them would stay there.
-    pub(super) names: &'v [&'v str],
+    pub(crate) names: &'v [&'v str],
     /// In microseconds.
-    pub(super) ttl: i64,
-    pub(super) token: i64,
-    pub(super) nonce: i64,
+    pub(crate) ttl: i64,
+    pub(crate) token: i64,
+    pub(crate) nonce: i64,
     /// By this process's clock, in microseconds since 1970.
-    pub(super) asked: i64,
-    pub(super) ousted: Option<&'v str>,
-    pub(super) ousted_token: Option<i64>,
+    pub(crate) asked: i64,
+    pub(crate) ousted: Option<&'v str>,
+    pub(crate) ousted_token: Option<i64>,
 }
 
 /// One of the texts above with its values.
 #[derive(Debug, Clone, Copy)]
 pub struct Statement<'v> {
-    pub(super) sql: &'static str,
-    pub(super) values: Values<'v>,
+    pub(crate) sql: &'static str,
+    pub(crate) values: Values<'v>,
 }
 
 impl Statement<'_> {

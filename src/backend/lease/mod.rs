@@ -1,10 +1,12 @@
 //! [`LeaseBackend`]: what leases ask of a backend.
 
+pub(crate) mod sql;
+
 use diesel::backend::Backend;
 use diesel::connection::LoadConnection;
 use diesel::result::QueryResult;
 
-use super::sql::{LeaseRow, OverrideRow, Statement};
+use self::sql::{LeaseRow, OverrideRow, Statement};
 
 /// What the lease statements need from a backend.
 ///
@@ -86,7 +88,7 @@ macro_rules! run_statements {
     () => {
         fn execute<C>(
             conn: &mut C,
-            statement: &crate::lease::sql::Statement<'_>,
+            statement: &crate::backend::lease::sql::Statement<'_>,
         ) -> diesel::result::QueryResult<usize>
         where
             C: diesel::connection::LoadConnection<Backend = Self>,
@@ -96,27 +98,27 @@ macro_rules! run_statements {
 
         fn leases<C>(
             conn: &mut C,
-            statement: &crate::lease::sql::Statement<'_>,
-        ) -> diesel::result::QueryResult<Vec<crate::lease::sql::LeaseRow>>
+            statement: &crate::backend::lease::sql::Statement<'_>,
+        ) -> diesel::result::QueryResult<Vec<crate::backend::lease::sql::LeaseRow>>
         where
             C: diesel::connection::LoadConnection<Backend = Self>,
         {
             use diesel::RunQueryDsl;
             statement
-                .returning::<crate::lease::sql::LeaseTypes>()
+                .returning::<crate::backend::lease::sql::LeaseTypes>()
                 .load(conn)
         }
 
         fn overrides<C>(
             conn: &mut C,
-            statement: &crate::lease::sql::Statement<'_>,
-        ) -> diesel::result::QueryResult<Vec<crate::lease::sql::OverrideRow>>
+            statement: &crate::backend::lease::sql::Statement<'_>,
+        ) -> diesel::result::QueryResult<Vec<crate::backend::lease::sql::OverrideRow>>
         where
             C: diesel::connection::LoadConnection<Backend = Self>,
         {
             use diesel::RunQueryDsl;
             statement
-                .returning::<crate::lease::sql::OverrideTypes>()
+                .returning::<crate::backend::lease::sql::OverrideTypes>()
                 .load(conn)
         }
     };

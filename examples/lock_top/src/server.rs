@@ -101,4 +101,4 @@ impl Server {
 
 const NO_SUCH_SERVER: &str =
     "the URL must begin with postgres:// or mysql://, and the example be built \
-     for that: cargo run --example lock_top --features postgres,mysql -- URL";
+     for that: cargo run -p lock_top --features postgres,mysql -- URL";

@@ -1,12 +1,17 @@
-//! The example `lock_top`, driven in a terminal as its users do, on a server of its own: what it
+//! `lock_top`, driven in a terminal as its users do, on a server of its own: what it
 //! ends must not be somebody else's.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+#![cfg_attr(
+    not(any(feature = "postgres", feature = "mysql")),
+    allow(dead_code, reason = "no server is compiled in")
+)]
+
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::Connection;
 use diesel_row_lock::bounds::WaitsBackend;
@@ -14,8 +19,11 @@ use diesel_row_lock::waits::SessionId;
 use diesel_row_lock::LockConnection;
 use portable_pty::{native_pty_system, Child, CommandBuilder, MasterPty, PtySize};
 
-use crate::support::example::build_example;
-use crate::support::{schema, wait_until};
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lock_top");
+
+const TABLES: &str = "
+    CREATE TABLE accounts (id INTEGER PRIMARY KEY, owner VARCHAR(100) NOT NULL);
+    INSERT INTO accounts VALUES (1, 'Ada');";
 
 /// Checks laws on each server.
 macro_rules! on_a_server_of_its_own {
@@ -145,7 +153,7 @@ fn output_that_is_no_terminal_is_refused() {
 }
 
 fn assert_refused(arguments: &[&str], says: &str) {
-    let output = Command::new(program()).args(arguments).output().unwrap();
+    let output = Command::new(PROGRAM).args(arguments).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("error: ") && said.contains(says), "{said}");
@@ -153,14 +161,17 @@ fn assert_refused(arguments: &[&str], says: &str) {
 }
 
 fn once(url: &str) -> Output {
-    let mut top = Command::new(program());
+    let mut top = Command::new(PROGRAM);
     top.args([url, "--once"]).output().unwrap()
 }
 
-/// The example, built once.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build_example("lock_top", &[]))
+/// Asks again and again until the answer is yes.
+fn wait_until(what: &str, pause: Duration, mut answer: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !answer() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::park_timeout(pause);
+    }
 }
 
 trait Sees: Connection + LockConnection<Backend: WaitsBackend> + Send + 'static {}
@@ -178,7 +189,7 @@ impl Row {
     fn held_and_wanted<C: Sees>(url: &str) -> Self {
         let connect = || C::establish(url).unwrap();
         let (mut holder, mut waiter) = (connect(), connect());
-        holder.batch_execute(schema::TABLES).unwrap();
+        holder.batch_execute(TABLES).unwrap();
         holder.batch_execute("BEGIN").unwrap();
         let update = |who: &str| format!("UPDATE accounts SET owner = '{who}' WHERE id = 1");
         holder.batch_execute(&update("holder")).unwrap();
@@ -223,7 +234,7 @@ impl Terminal {
     fn run(url: &str) -> Self {
         let pair = native_pty_system().openpty(SIZE).unwrap();
         let before = format!("{:?}", pair.master.get_termios());
-        let mut command = CommandBuilder::new(program());
+        let mut command = CommandBuilder::new(PROGRAM);
         command.args([url, "--interval", "200ms"]);
         command.env("TERM", "xterm-256color");
         let program = pair.slave.spawn_command(command).unwrap();

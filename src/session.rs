@@ -1,7 +1,5 @@
-//! [`Session`]: what a server says of one of its connections. Plain data, which [`LockError`] holds
-//! too; the questions to a server stand in the module above.
-//!
-//! [`LockError`]: crate::LockError
+//! [`Session`]: what a server says of one of its connections. Plain data, for errors and for
+//! `waits/`, where the questions to a server stand.
 
 use std::fmt;
 
@@ -54,7 +52,7 @@ impl Session {
     }
 
     /// `, which last ran: SELECT …`
-    pub(super) fn doing(&self) -> String {
+    pub(crate) fn doing(&self) -> String {
         match &self.query {
             Some(query) if self.idle => format!(", which last ran: {}", in_one_line(query)),
             Some(query) => format!(", which runs: {}", in_one_line(query)),
@@ -78,13 +76,6 @@ impl fmt::Display for Session {
     }
 }
 
-/// What a timeout says of its blocker.
-pub(crate) fn held_by(blocker: Option<&Session>) -> String {
-    blocker.map_or_else(String::new, |blocker| {
-        format!(" held by {blocker}{}", blocker.doing())
-    })
-}
-
-pub(super) fn in_one_line(query: &str) -> String {
+pub(crate) fn in_one_line(query: &str) -> String {
     query.split_whitespace().collect::<Vec<_>>().join(" ")
 }

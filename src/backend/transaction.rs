@@ -7,7 +7,7 @@ use diesel::backend::Backend;
 use diesel::connection::LoadConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
-use crate::backend::{Settings, Waiting};
+use super::settings::{Settings, Waiting};
 
 /// Why the end of a transaction, or of a savepoint, failed.
 #[derive(Debug)]
