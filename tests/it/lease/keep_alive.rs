@@ -101,7 +101,7 @@ fn server_that_can_not_be_reached_is_a_loss_when_the_time_is_over(db: &Db) {
         },
         move |reason| {
             tell.send((reason, attempts.load(Ordering::SeqCst)))
-                .unwrap()
+                .unwrap();
         },
     );
     let (reason, attempts) = told.recv_timeout(PATIENCE).unwrap();
