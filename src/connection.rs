@@ -72,6 +72,7 @@ pub trait LockConnection: LoadConnection<Backend: LockBackend> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<C> LockConnection for C where C: LoadConnection<Backend: LockBackend> {}
 
 /// What Diesel's transaction manager believes of the connection.

@@ -56,9 +56,10 @@
 //! | you want to | call |
 //! |---|---|
 //! | change one row | [`with_row_lock`] |
-//! | change some rows of a table, by primary key | [`with_row_locks`], [`RowLock::with_many`] |
-//! | change all rows of a query | [`RowLock::with_all`] |
-//! | claim jobs that nobody else works on | [`RowLock::skip_locked`] and [`RowLock::with_all`] |
+//! | change some rows of a table, by primary key | [`with_row_locks`], [`keys`] |
+//! | change all rows of a query | [`all`] |
+//! | claim jobs that nobody else works on | [`RowLock::skip_locked`] and [`all`] |
+//! | choose the isolation level of the transaction | [`RowLock::isolation`] |
 //! | fail at once, or soon, if somebody else is at it | [`RowLock::no_wait`], [`RowLock::timeout`] |
 //! | try again after a deadlock | [`RowLock::retry`] |
 //! | let nobody wait for a frozen holder | [`RowLock::hold_at_most`] |
@@ -66,7 +67,7 @@
 //! | change a row that many want at once | [`queue::RowQueue`] |
 //! | find out what became of a commit in doubt | [`RowLock::commit_token`], [`CommitToken::resolve`] |
 //! | save a row only if nobody else has since it was read, without a lock | [`save_versioned`], [`update_versioned`] |
-//! | lock a row only if it is still what the user has seen | [`RowLock::at_version`] |
+//! | lock a row only if it is still what the user has seen | [`at_version`] |
 //! | hold off others while a user edits, for longer than a transaction may take | [`Lease`] |
 //! | let nobody write who holds a lease no longer | [`HeldLease::guarded`] |
 //! | know who was in the way when a call has timed out | [`RowLock::naming_blocker`] |
@@ -135,6 +136,7 @@ mod commit_token;
 mod connection;
 mod error;
 mod hold;
+mod isolation;
 pub mod lease;
 mod locked;
 #[cfg(feature = "migrations")]
@@ -171,6 +173,8 @@ pub use self::connection::LockConnection;
 #[doc(inline)]
 pub use self::error::{LockError, Outcome, RetryCause};
 #[doc(inline)]
+pub use self::isolation::Isolation;
+#[doc(inline)]
 pub use self::lease::{HeldLease, Lease};
 #[doc(inline)]
 pub use self::locked::Locked;
@@ -180,7 +184,7 @@ pub use self::optimistic::{save_versioned, update_versioned, Versioned};
 pub use self::retry::{FailedAttempt, Retry, Retryable};
 #[doc(inline)]
 pub use self::row_lock::{
-    row_of, with_row_lock, with_row_locks, NamingRowLock, RetryingRowLock, RowLock,
+    all, at_version, keys, row_of, with_row_lock, with_row_locks, LockedCall, RowLock,
 };
 
 /// The types behind the options of [`RowLock`], for naming one: `RowLock<ForUpdate, Timeout>`.
@@ -197,7 +201,10 @@ pub mod options {
 pub mod bounds {
     pub use crate::backend::LockBackend;
     pub use crate::hold::{Hold, LockHold};
-    pub use crate::row_lock::{ByTrait, Decide};
+    pub use crate::row_lock::{
+        Again, All, AtVersion, ByTrait, Decide, Keys, Lock, LockOn, NamingBlocker, Once, OneByKey,
+        Target, Unwatched, Watch,
+    };
     pub use crate::sql::by_key::SelectByKeys;
     pub use crate::sql::clause::{LockStrength, LockTables, LockWait, LockingSelect, Strength};
     pub use crate::sql::key::{KeyValue, KeyedBy};

@@ -80,6 +80,13 @@ impl<M> Locked<'_, M> {
     }
 }
 
+impl<'tx, M> Locked<'tx, Vec<M>> {
+    /// Each row as a witness of its own.
+    pub fn each(self) -> Vec<Locked<'tx, M>> {
+        self.model.into_iter().map(Locked::new).collect()
+    }
+}
+
 impl<M> Deref for Locked<'_, M> {
     type Target = M;
 

@@ -26,7 +26,7 @@ use crate::telemetry::{Attempt, Call};
 
 /// What the caller asked for, apart from the statement.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Request {
+pub struct Request {
     pub(crate) settings: Settings,
     pub(crate) outermost: bool,
     pub(crate) commit_token: Option<CommitToken>,
@@ -42,15 +42,14 @@ pub(crate) fn run<C, T, R, E>(
     call: &Call,
     acquire: impl FnOnce(&mut C) -> Result<T, LockError>,
     body: impl FnOnce(&mut C, T) -> Result<R, E>,
-) -> Result<R, E>
+) -> Result<R, Failure<E>>
 where
     C: LockConnection,
-    E: From<LockError>,
 {
     let mut attempt = call.attempt();
     let result = transact(conn, request, &mut attempt, acquire, body);
     attempt.end(&result);
-    result.map_err(Failure::into_error)
+    result
 }
 
 fn transact<C, T, R, E>(

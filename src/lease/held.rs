@@ -14,6 +14,7 @@ use crate::backend::lease::LeaseBackend;
 use crate::backend::{LockBackend, Settings};
 use crate::connection::{status, LockConnection};
 use crate::error::LockError;
+use crate::retry::Failure;
 use crate::sql::clause::{ForUpdate, Strength};
 use crate::telemetry::Call;
 use crate::transaction::{run, Request};
@@ -242,7 +243,7 @@ impl HeldLease {
                 },
             );
             if !again.get() || attempts == ATTEMPTS {
-                return result;
+                return result.map_err(Failure::into_error);
             }
             pause(attempts);
             attempts += 1;

@@ -8,6 +8,7 @@ use crate::backend::lease::LeaseBackend;
 use crate::backend::{classify, Settings, Waiting};
 use crate::connection::{status, LockConnection};
 use crate::error::LockError;
+use crate::retry::Failure;
 use crate::telemetry::Call;
 use crate::transaction::{run, run_alone, Request};
 
@@ -67,6 +68,7 @@ where
             |_| Ok(()),
             |conn, ()| body(conn),
         )
+        .map_err(Failure::into_error)
     })
 }
 

@@ -6,12 +6,14 @@
 use std::time::Duration;
 
 use crate::backend::{Settings, Waiting, GUARD};
+use crate::isolation::Isolation;
 
 /// Switches the fence on (see [`begin`](super::transaction)), and what the request asks for.
 pub(super) fn on(settings: Settings) -> String {
     format!(
         "SET @row_lock_autocommit = COALESCE(CAST(@row_lock_autocommit AS SIGNED), @@autocommit), \
-         @row_lock_errno = NULL, {MYSQL_REFUSES_XA} autocommit = 0{}{}",
+         @row_lock_errno = NULL, {MYSQL_REFUSES_XA} {}autocommit = 0{}{}",
+        isolation_on_mysql(settings.isolation),
         limit_hold(settings.hold),
         limit_wait(settings.waiting, GUARD)
     )
@@ -20,6 +22,25 @@ pub(super) fn on(settings: Settings) -> String {
 /// MySQL refuses to set this while a transaction is in progress, an XA transaction among them, and
 /// it is what the next one has anyway.
 const MYSQL_REFUSES_XA: &str = "/*!50700 @@transaction_read_only = @@transaction_read_only, */";
+
+/// In front of what begins the transaction: MariaDB's isolation level, of the next transaction alone.
+pub(super) fn isolation_on_mariadb(isolation: Option<Isolation>) -> String {
+    match isolation {
+        Some(level) => format!("SET TRANSACTION ISOLATION LEVEL {}; ", level.sql()),
+        None => String::new(),
+    }
+}
+
+/// In a `SET`: MySQL's isolation level, without `SESSION` of the next transaction alone.
+fn isolation_on_mysql(isolation: Option<Isolation>) -> String {
+    match isolation {
+        Some(level) => {
+            let level = level.sql().replace(' ', "-");
+            format!("/*!50700 @@transaction_isolation = '{level}', */ ")
+        }
+        None => String::new(),
+    }
+}
 
 /// The settings as they were. Only behind a `COMMIT` or a `ROLLBACK`: to switch `autocommit` on
 /// commits what is open. It may run any number of times.

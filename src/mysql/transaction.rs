@@ -219,8 +219,9 @@ where
     C: LoadConnection<Backend = Mysql>,
 {
     let on = settings::on(settings);
+    let isolation = settings::isolation_on_mariadb(settings.isolation);
     let start = format!(
-        "/*M! BEGIN NOT ATOMIC START TRANSACTION; */ {on} \
+        "/*M! BEGIN NOT ATOMIC {isolation}START TRANSACTION; */ {on} \
          /*M! ; SAVEPOINT row_lock_guard; SELECT 1 INTO @row_lock_is_mariadb; END */"
     );
     let rows = run(conn, &start).or_else(|error| {

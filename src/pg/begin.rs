@@ -55,9 +55,12 @@ impl TransactionBackend for Pg {
     where
         C: LoadConnection<Backend = Self>,
     {
-        let mut begin = "BEGIN; DECLARE row_lock_guard CURSOR FOR SELECT; \
-                         DECLARE row_lock_witness CURSOR WITH HOLD FOR SELECT"
-            .to_owned();
+        let mut begin = "BEGIN".to_owned();
+        if let Some(isolation) = settings.isolation {
+            begin += &format!(" ISOLATION LEVEL {}", isolation.sql());
+        }
+        begin += "; DECLARE row_lock_guard CURSOR FOR SELECT; \
+                  DECLARE row_lock_witness CURSOR WITH HOLD FOR SELECT";
         if let Waiting::AtMost(time) = settings.waiting {
             begin += &format!("; SET LOCAL lock_timeout = {}", millis(time));
         }

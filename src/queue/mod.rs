@@ -17,8 +17,6 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use diesel::query_builder::AsQuery;
-use diesel::query_dsl::methods::{FindDsl, LoadQuery};
 use diesel::query_source::Table;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection, R2D2Connection};
 
@@ -35,11 +33,12 @@ use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::hold::{LockHold, Unlimited};
 use crate::locked::Locked;
-use crate::row_lock::{QueryByKey, RowLock};
-use crate::sql::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect};
+use crate::retry::Failure;
+use crate::row_lock::{attempt, Lock, OneByKey, RowLock, Signal, Target};
+use crate::sql::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait};
 use crate::sql::key::{KeyValue, KeyedBy};
 use crate::sql::save::Savable;
-use crate::telemetry::Call;
+use crate::telemetry::{table_in, Call};
 
 type Jobs<M> = Box<dyn Job<M>>;
 
@@ -189,8 +188,7 @@ where
     where
         M: KeyedBy<K>,
         K: Clone + Eq + Hash + Debug + Send + Sync + 'static,
-        M::Table: FindDsl<K, Output: AsQuery>,
-        for<'q> LockingSelect<QueryByKey<M, K>, S, W, EveryTable>: LoadQuery<'q, C, M>,
+        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, W, EveryTable, H>, M, ()>,
         F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
         E: From<LockError>,
     {
@@ -198,19 +196,21 @@ where
             unreachable!("nobody takes a turn that has no job")
         };
         let lock = self.shared.lock;
-        let call = lock.call::<C, M::Table>();
+        let call = Call::begin(C::Backend::SYSTEM, S::NAME, table_in::<M::Table>);
         let mut conn = self.connection(&call)?;
         let mut held = None;
-        let result = lock.attempt_key(&call, &mut *conn, &id, |conn, row| {
+        let work = |conn: &mut C, row: Locked<'_, M>| {
             turn.acquired(None);
             held = Some(Instant::now());
             f(conn, row)
-        });
+        };
+        let key = OneByKey(&id);
+        let result = attempt(lock, &call, &mut *conn, key, Signal::NONE, work);
         // The connection first: the next one may want it.
         drop(conn);
         drop(turn);
         self.count_hold(held);
-        result
+        result.map_err(Failure::into_error)
     }
 
     /// Changes the row with this primary key, together with everybody else who waits for that: one
@@ -238,8 +238,7 @@ where
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        M::Table: FindDsl<K, Output: AsQuery>,
-        for<'q> LockingSelect<QueryByKey<M, K>, S, W, EveryTable>: LoadQuery<'q, C, M>,
+        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, W, EveryTable, H>, M, ()>,
         F: FnOnce(&mut M) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<LockError> + Send + 'static,
@@ -263,8 +262,7 @@ where
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        M::Table: FindDsl<K, Output: AsQuery>,
-        for<'q> LockingSelect<QueryByKey<M, K>, S, W, EveryTable>: LoadQuery<'q, C, M>,
+        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, W, EveryTable, H>, M, ()>,
         F: FnMut(&mut M) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<LockError> + Send + 'static,
@@ -277,8 +275,7 @@ where
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        M::Table: FindDsl<K, Output: AsQuery>,
-        for<'q> LockingSelect<QueryByKey<M, K>, S, W, EveryTable>: LoadQuery<'q, C, M>,
+        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, W, EveryTable, H>, M, ()>,
         F: Change<M, R, E> + 'static,
         R: Send + 'static,
         E: From<LockError> + Send + 'static,
@@ -303,17 +300,16 @@ where
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        M::Table: FindDsl<K, Output: AsQuery>,
-        for<'q> LockingSelect<QueryByKey<M, K>, S, W, EveryTable>: LoadQuery<'q, C, M>,
+        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, W, EveryTable, H>, M, ()>,
     {
         let bounds = &self.shared.bounds;
         let lock = self.shared.lock;
-        let call = lock.call::<C, M::Table>();
+        let call = Call::begin(C::Backend::SYSTEM, S::NAME, table_in::<M::Table>);
         let mut batch = Batch::new(job);
         let mut held = None;
         let result = batch.run(bounds.retry.as_ref(), |batch| {
             let mut conn = self.connection(&call)?;
-            lock.attempt_key(&call, &mut *conn, id, |conn, row: Locked<'_, M>| {
+            let work = |conn: &mut C, row: Locked<'_, M>| {
                 if held.is_none() {
                     held = Some(Instant::now());
                     batch.add(turn.acquired(Some(bounds.largest_batch.saturating_sub(1))));
@@ -328,8 +324,10 @@ where
                 }
                 batch.is_committing = true;
                 Ok(())
-            })
-            .inspect_err(|error| call.closure_failed(error))
+            };
+            attempt(lock, &call, &mut *conn, OneByKey(id), Signal::NONE, work)
+                .map_err(Failure::into_error)
+                .inspect_err(|error| call.closure_failed(error))
         });
         self.shared.counter.batch(batch.len());
         // Who comes again with its next change is to be in the line before the next batch begins. A
@@ -343,7 +341,7 @@ where
     /// The `UPDATE` of a batch may be the first to find that the server has ended the session because
     /// the lock was held too long.
     fn or_expired(&self, error: LockError, held: Option<Instant>) -> LockError {
-        match (self.shared.lock.hold_limit(), held) {
+        match (self.shared.lock.request().settings.hold, held) {
             (Some(limit), Some(since))
                 if matches!(error, LockError::ConnectionLost { .. })
                     && since.elapsed() >= limit =>

@@ -230,7 +230,8 @@ impl Retry {
 }
 
 /// How an attempt failed: in this crate's hands, or by the closure's own error.
-pub(crate) enum Failure<E> {
+#[derive(Debug)]
+pub enum Failure<E> {
     Lock(LockError),
     Own(E),
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::commit_token::CommitToken;
 use crate::hold::{HoldAtMost, Unlimited};
+use crate::isolation::Isolation;
 use crate::sql::clause::{
     Block, EveryTable, ForKeyShare, ForNoKeyUpdate, ForShare, ForUpdate, NoWait, Of, SkipLocked,
     Timeout,
@@ -13,9 +14,9 @@ use crate::sql::clause::{
 /// How to lock: how strong, and how long to wait.
 ///
 /// It begins with the strength ([`for_update`](Self::for_update) and its weaker sisters), goes on
-/// with options, and ends in [`with`](Self::with) (one row), [`with_many`](Self::with_many) (rows
-/// by primary key) or [`with_all`](Self::with_all) (all rows of a query). It is `Copy` and may be a
-/// constant. What a backend does not have does not compile there.
+/// with options in any order, and ends in [`with`](Self::with), which takes any
+/// [target](crate::bounds::Target): a query, all rows of a query, rows by primary key. It is `Copy`
+/// and may be a constant. What a backend does not have does not compile there.
 ///
 /// | | PostgreSQL | MySQL | MariaDB | SQLite |
 /// |---|---|---|---|---|
@@ -27,6 +28,7 @@ use crate::sql::clause::{
 /// | `timeout` | 1 ms | 1 s | 1 s | 1 ms |
 /// | `of` | yes | 8.0 | `Unsupported` | |
 /// | `hold_at_most` | 1 ms | 1 s | 1 s | |
+/// | `isolation` | yes | yes | yes | always serializable |
 ///
 /// # Example
 ///
@@ -35,15 +37,15 @@ use crate::sql::clause::{
 /// ```no_run
 /// # #[cfg(feature = "postgres")] mod with_server {
 /// # use diesel::prelude::*;
-/// use diesel_row_lock::{LockError, Locked, RowLock};
+/// use diesel_row_lock::{all, LockError, Locked, RowLock};
 ///
 /// # diesel::table! { jobs { id -> Integer, done -> Bool } }
 /// # #[derive(Queryable)] struct Job { id: i32, done: bool }
 /// # fn work(_: &Job) {}
 /// # fn run(conn: &mut PgConnection) -> Result<(), LockError> {
 /// let open_jobs = jobs::table.filter(jobs::done.eq(false)).order(jobs::id).limit(10);
-/// RowLock::for_update().skip_locked().with_all(conn, open_jobs, |conn, claimed: Vec<Locked<Job>>| {
-///     for job in &claimed {
+/// RowLock::for_update().skip_locked().with(conn, all(open_jobs), |conn, claimed: Locked<Vec<Job>>| {
+///     for job in claimed.iter() {
 ///         work(job);
 ///         diesel::update(jobs::table.find(job.id)).set(jobs::done.eq(true)).execute(conn)?;
 ///     }
@@ -54,14 +56,29 @@ use crate::sql::clause::{
 /// # fn main() {}
 /// ```
 #[derive(Debug, Clone, Copy)]
-#[must_use = "a `RowLock` locks nothing until `with`, `with_many` or `with_all`"]
+#[must_use = "a `RowLock` locks nothing until `with`"]
 pub struct RowLock<S, W = Block, T = EveryTable, H = Unlimited> {
     pub(super) strength: PhantomData<S>,
     pub(super) wait: W,
     pub(super) tables: T,
     pub(super) hold: H,
+    pub(super) transaction: TransactionOptions,
+}
+
+/// What is asked of the transaction, and not of the locking statement.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TransactionOptions {
     pub(super) outermost: bool,
+    pub(super) isolation: Option<Isolation>,
     pub(super) commit_token: Option<CommitToken>,
+}
+
+impl TransactionOptions {
+    pub(super) const DEFAULT: Self = Self {
+        outermost: false,
+        isolation: None,
+        commit_token: None,
+    };
 }
 
 impl<S> RowLock<S> {
@@ -71,8 +88,7 @@ impl<S> RowLock<S> {
             wait: Block,
             tables: EveryTable,
             hold: Unlimited,
-            outermost: false,
-            commit_token: None,
+            transaction: TransactionOptions::DEFAULT,
         }
     }
 }
@@ -128,8 +144,7 @@ impl<S, T: Copy, H: Copy> RowLock<S, Block, T, H> {
             wait,
             tables: self.tables,
             hold: self.hold,
-            outermost: self.outermost,
-            commit_token: self.commit_token,
+            transaction: self.transaction,
         }
     }
 
@@ -218,8 +233,7 @@ impl<S, W: Copy, H: Copy> RowLock<S, W, EveryTable, H> {
             wait: self.wait,
             tables: Of(table),
             hold: self.hold,
-            outermost: self.outermost,
-            commit_token: self.commit_token,
+            transaction: self.transaction,
         }
     }
 }
@@ -267,9 +281,9 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T, Unlimited> {
             wait: self.wait,
             tables: self.tables,
             hold: HoldAtMost(time),
-            outermost: true,
-            commit_token: self.commit_token,
+            transaction: self.transaction,
         }
+        .outermost()
     }
 }
 
@@ -297,7 +311,59 @@ impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
     /// ```
     pub const fn outermost(self) -> Self {
         Self {
-            outermost: true,
+            transaction: TransactionOptions {
+                outermost: true,
+                ..self.transaction
+            },
+            ..self
+        }
+    }
+
+    /// Run the transaction at this isolation level, whatever the session's default is.
+    ///
+    /// Implies [`outermost`](Self::outermost): the level of an open transaction can't be changed.
+    /// On SQLite each transaction is serializable, so that every level is satisfied and nothing is
+    /// sent.
+    ///
+    /// On MariaDB 11.6 and later, under the default level `REPEATABLE READ`, a nested lock of a row
+    /// that has changed since the transaction began fails as
+    /// [`SerializationFailure`](crate::LockError::SerializationFailure). Under
+    /// [`ReadCommitted`](Isolation::ReadCommitted) it does not.
+    ///
+    /// [`Serializable`](Isolation::Serializable) also guards the rows that the closure only reads.
+    /// Add [`retry`](Self::retry): the server may choose this transaction to lose.
+    ///
+    /// Executes `BEGIN ISOLATION LEVEL …` on PostgreSQL, `SET TRANSACTION ISOLATION LEVEL …` for the
+    /// next transaction on MariaDB and `SET @@transaction_isolation = …` for the next one on MySQL, in
+    /// the round trip of the `BEGIN`. Nothing of it stays in the session.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # include!("../doctest_setup.rs");
+    /// use diesel_row_lock::{Isolation, LockError, Locked, Retry, RowLock};
+    ///
+    /// # fn main() -> Result<(), LockError> {
+    /// # let conn = &mut establish_connection();
+    /// let lock = RowLock::for_update().isolation(Isolation::Serializable).retry(Retry::new());
+    /// let total = lock.with(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+    ///     // No other transaction can change this sum before the commit.
+    ///     let balances: Vec<i64> = accounts::table.select(accounts::balance).load(conn)?;
+    ///     account.balance += 100;
+    ///     account.save_changes::<Account>(conn)?;
+    ///     Ok::<_, LockError>(balances.iter().sum::<i64>() + 100)
+    /// })?;
+    /// assert_eq!(total, 1_600);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn isolation(self, level: Isolation) -> Self {
+        Self {
+            transaction: TransactionOptions {
+                outermost: true,
+                isolation: Some(level),
+                ..self.transaction
+            },
             ..self
         }
     }
@@ -313,8 +379,11 @@ impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
     /// MySQL and MariaDB as a statement of its own.
     pub const fn commit_token(self, token: CommitToken) -> Self {
         Self {
-            outermost: true,
-            commit_token: Some(token),
+            transaction: TransactionOptions {
+                outermost: true,
+                commit_token: Some(token),
+                ..self.transaction
+            },
             ..self
         }
     }

@@ -2,20 +2,16 @@
 
 use std::marker::PhantomData;
 
-use diesel::query_builder::AsQuery;
-use diesel::query_dsl::methods::LoadQuery;
-
+use super::builder::TransactionOptions;
+use super::target::{all, All, Target};
 use super::RowLock;
 use crate::connection::LockConnection;
 use crate::error::LockError;
-use crate::hold::{Hold, LockHold, Unlimited};
+use crate::hold::{Hold, Unlimited};
 use crate::locked::Locked;
-use crate::sql::clause::{
-    ForUpdate, LockStrength, LockTables, LockWait, LockingSelect, SkipLocked,
-};
-use crate::sql::lockable::Lockable;
+use crate::sql::clause::{ForUpdate, SkipLocked, Strength, Wait};
 
-impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
+impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// Locks the rows of `query` and checks, on a second connection, that the server has locked each
     /// of them; returns the rows. For a test of each query that production code locks.
     ///
@@ -59,7 +55,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// # fn main() {}
     /// ```
     #[track_caller]
-    pub fn check<'q, C, Q, M, Form>(
+    pub fn check<'q, C, Q, M, Kind>(
         self,
         conn: &mut C,
         other: &mut C,
@@ -67,31 +63,24 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     ) -> Result<Vec<M>, LockError>
     where
         C: LockConnection,
-        S: LockStrength<C::Backend>,
-        ForUpdate: LockStrength<C::Backend>,
-        W: LockWait<C::Backend>,
-        SkipLocked: LockWait<C::Backend>,
-        T: LockTables<C::Backend>,
-        H: LockHold<C::Backend>,
-        Q: AsQuery<Query: Lockable<C::Backend, Form>> + Clone,
-        LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
-        LockingSelect<Q::Query, ForUpdate, SkipLocked, T>: LoadQuery<'q, C, M>,
+        All<Q>: Target<'q, C, Self, Vec<M>, Kind>
+            + Target<'q, C, RowLock<ForUpdate, SkipLocked, T>, Vec<M>, Kind>
+            + Clone,
     {
-        let probe = RowLock::<ForUpdate, _, _, _> {
+        let probe = RowLock::<ForUpdate, _, _> {
             strength: PhantomData,
             wait: SkipLocked,
             tables: self.tables,
             hold: Unlimited,
-            outermost: false,
-            commit_token: None,
+            transaction: TransactionOptions::DEFAULT,
         };
-        self.with_all(conn, query.clone(), |_, rows: Vec<Locked<'_, M>>| {
+        let target = all(query);
+        self.with(conn, target.clone(), |_, rows: Locked<'_, Vec<M>>| {
             if rows.is_empty() {
                 return Err(LockError::NotFound { key: None });
             }
-            let free = probe.with_all(other, query, |_, free: Vec<Locked<'_, M>>| {
-                Ok::<_, LockError>(free.len())
-            })?;
+            let count = |_: &mut C, free: Locked<'_, Vec<M>>| Ok::<_, LockError>(free.len());
+            let free = probe.with(other, target, count)?;
             if free > 0 {
                 let all = rows.len();
                 return Err(LockError::Unsupported {
@@ -101,7 +90,7 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
                     source: None,
                 });
             }
-            Ok(rows.into_iter().map(Locked::into_inner).collect())
+            Ok(rows.into_inner())
         })
     }
 }

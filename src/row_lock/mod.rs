@@ -1,30 +1,30 @@
 //! The face: lock rows, hand them over fresh, commit.
 
-mod attempt;
+mod attempts;
 mod builder;
-mod calls;
+mod call;
 mod check;
-mod keys;
-mod naming;
-mod retrying;
+mod lock;
+mod target;
+mod watch;
+mod with;
 
 use diesel::associations::{HasTable, Identifiable};
 use diesel::dsl::Find;
-use diesel::query_builder::AsQuery;
-use diesel::query_dsl::methods::{FindDsl, LoadQuery};
-use diesel::query_source::Table;
+use diesel::query_dsl::methods::FindDsl;
 
-pub(crate) use self::attempt::QueryByKey;
+pub use self::attempts::{Again, ByTrait, Decide, Once};
 pub use self::builder::RowLock;
-pub use self::naming::NamingRowLock;
-pub use self::retrying::{ByTrait, Decide, RetryingRowLock};
+pub(crate) use self::call::attempt;
+pub use self::call::LockedCall;
+pub use self::lock::{Lock, LockOn};
+pub use self::target::{all, at_version, keys, All, AtVersion, Keys, OneByKey, Target};
+pub(crate) use self::watch::Signal;
+pub use self::watch::{NamingBlocker, Unwatched, Watch};
 use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::locked::Locked;
-use crate::sql::by_key::SelectByKeys;
-use crate::sql::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect};
-use crate::sql::key::{KeyValue, KeyedBy};
-use crate::sql::lockable::Lockable;
+use crate::sql::clause::ForUpdate;
 
 /// Locks the row of `query`, hands it to `f` as it is now, and commits when `f` returns `Ok`.
 ///
@@ -55,46 +55,25 @@ use crate::sql::lockable::Lockable;
 /// # }
 /// ```
 #[track_caller]
-pub fn with_row_lock<'q, C, Q, M, R, E, F, Form>(conn: &mut C, query: Q, f: F) -> Result<R, E>
+pub fn with_row_lock<'q, C, G, X, Kind, R, E, F>(conn: &mut C, target: G, f: F) -> Result<R, E>
 where
     C: LockConnection,
-    ForUpdate: LockStrength<C::Backend>,
-    Block: LockWait<C::Backend>,
-    Q: AsQuery<Query: Lockable<C::Backend, Form>>,
-    LockingSelect<Q::Query, ForUpdate, Block, EveryTable>: LoadQuery<'q, C, M>,
-    F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
+    G: Target<'q, C, RowLock<ForUpdate>, X, Kind>,
+    F: for<'tx> FnOnce(&mut C, Locked<'tx, X>) -> Result<R, E>,
     E: From<LockError>,
 {
-    RowLock::for_update().with(conn, query, f)
+    RowLock::for_update().with(conn, target, f)
 }
 
 /// Locks the rows with these primary keys, hands them to `f` in the order asked for, and commits
 /// when `f` returns `Ok`.
 ///
-/// The table is the model's. The rows are locked by one statement, in the order of their primary
-/// keys, so that callers who name the same rows in different orders can't deadlock.
-///
-/// Executes, on PostgreSQL: `SELECT … FROM accounts WHERE id IN ($1, $2) ORDER BY id FOR UPDATE`,
-/// with the last key repeated up to a power of two. A row that comes with another key than the one
-/// asked for, by Rust's `==`, is asked for once more by its own statement: the database may write the
-/// key in another way (padded, rounded, in other letters), and only the database knows.
-///
-/// # Backends
-///
-/// On MariaDB, callers can deadlock on a partitioned table: the server reads one partition after the
-/// other, and locks the rows of three keys or more in that order, not in the order of the keys. Add
-/// [`retry`](RowLock::retry) there.
+/// Short for [`RowLock::for_update().with(conn, keys(…), …)`](keys), where everything is said, but
+/// each row is a witness of its own.
 ///
 /// # Errors
 ///
-/// Those of [`RowLock::with`], and
-///
-/// - [`NotFound`](LockError::NotFound), naming the first key that no row has;
-/// - [`WrongRow`](LockError::WrongRow) when the server returned a row with another key;
-/// - [`DuplicateKey`](LockError::DuplicateKey) when a key is asked for twice; nothing is sent. Two
-///   keys that only the database takes for the same are that, or `NotFound`;
-/// - [`AmbiguousKey`](LockError::AmbiguousKey) when two rows have the same key, as tables that
-///   inherit from another one (PostgreSQL) allow.
+/// See [`keys`].
 ///
 /// # Example
 ///
@@ -116,19 +95,14 @@ where
 /// # }
 /// ```
 #[track_caller]
-pub fn with_row_locks<C, M, K, Kind, R, E, F, const N: usize>(
+pub fn with_row_locks<'q, C, M, K, Kind, R, E, F, const N: usize>(
     conn: &mut C,
     keys: [K; N],
     f: F,
 ) -> Result<R, E>
 where
     C: LockConnection,
-    ForUpdate: LockStrength<C::Backend>,
-    Block: LockWait<C::Backend>,
-    M: KeyedBy<K>,
-    K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind>,
-    for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, ForUpdate, Block, EveryTable>:
-        LoadQuery<'q, C, M>,
+    Keys<K>: Target<'q, C, RowLock<ForUpdate>, Vec<M>, Kind>,
     F: for<'tx> FnOnce(&mut C, [Locked<'tx, M>; N]) -> Result<R, E>,
     E: From<LockError>,
 {

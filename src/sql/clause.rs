@@ -57,6 +57,19 @@ impl QueryId for Timeout {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
+/// As `W`, but no longer than the deadline of a [`Retry`](crate::Retry) leaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Within<W> {
+    pub(crate) wait: W,
+    pub(crate) left: Option<Duration>,
+}
+
+/// See [`Timeout`].
+impl<W> QueryId for Within<W> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
 /// The rows of every table of the statement are locked. The default.
 #[derive(Debug, Clone, Copy, QueryId)]
 pub struct EveryTable;
@@ -139,12 +152,23 @@ impl Wait for Timeout {
     }
 }
 
+impl<W: Wait> Wait for Within<W> {
+    fn waiting(&self) -> Waiting {
+        match self.left {
+            Some(left) => self.wait.waiting().within(left),
+            None => self.wait.waiting(),
+        }
+    }
+}
+
 /// A way to wait that the backend `DB` has.
 #[diagnostic::on_unimplemented(
     message = "`{DB}` can't wait for a row lock by `{Self}`",
     note = "SQLite locks the whole database, so it has no locked rows to skip; use `.no_wait()` or `.timeout(d)`"
 )]
 pub trait LockWait<DB>: Wait {}
+
+impl<DB, W: LockWait<DB>> LockWait<DB> for Within<W> {}
 
 /// The tables to lock, as the backend `DB` can name them.
 #[diagnostic::on_unimplemented(

@@ -40,6 +40,8 @@ pub trait KeyValue<PK, DB, Kind>: Clone + Eq + Hash + Debug {
         DB: LockBackend;
 }
 
+// So that a key of a wrong type is called that, and not one that lacks a trait of Diesel's.
+#[diagnostic::do_not_recommend]
 impl<PK, DB, K> KeyValue<PK, DB, Single> for K
 where
     PK: Column,

@@ -7,6 +7,7 @@ use diesel::debug_query;
 use diesel::query_builder::AsQuery;
 
 use super::by_key::SelectByKeys;
+use crate::bounds::LockOn;
 use crate::RowLock;
 
 diesel::table! {
@@ -31,7 +32,7 @@ diesel::table! {
 /// The text of `lock` around `query`, without the list of binds.
 macro_rules! sql {
     ($backend:ty, $lock:expr, $query:expr) => {{
-        let select = $lock.select(AsQuery::as_query($query));
+        let select = LockOn::<$backend>::select(&$lock, AsQuery::as_query($query));
         let text = debug_query::<$backend, _>(&select).to_string();
         let (sql, _binds) = text.split_once(" -- binds").expect("Diesel's form");
         sql.to_owned()

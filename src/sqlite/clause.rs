@@ -5,7 +5,7 @@ use diesel::result::QueryResult;
 use diesel::sqlite::Sqlite;
 
 use crate::sql::clause::{
-    walk_locking_select, Block, EveryTable, ForUpdate, LockStrength, LockWait, LockingSelect,
+    walk_locking_select, Block, ForUpdate, LockStrength, LockTables, LockWait, LockingSelect,
     NoWait, Timeout,
 };
 
@@ -17,10 +17,12 @@ impl LockWait<Sqlite> for Block {}
 impl LockWait<Sqlite> for NoWait {}
 impl LockWait<Sqlite> for Timeout {}
 
-impl<Q, W> QueryFragment<Sqlite> for LockingSelect<Q, ForUpdate, W, EveryTable>
+impl<Q, S, W, T> QueryFragment<Sqlite> for LockingSelect<Q, S, W, T>
 where
     Q: QueryFragment<Sqlite>,
+    S: LockStrength<Sqlite>,
     W: LockWait<Sqlite>,
+    T: LockTables<Sqlite>,
 {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         walk_locking_select(self, out)

@@ -10,6 +10,7 @@
 mod support;
 
 mod bank;
+mod composed;
 mod conversions;
 mod durable;
 mod durations;
@@ -25,6 +26,7 @@ mod fresh;
 mod holds;
 mod imitated;
 mod in_doubt;
+mod isolation;
 mod joins;
 mod key_forms;
 mod keys;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::{
-    save_versioned, update_versioned, LockError, Locked, Outcome, Retry, RetryCause, RowLock,
-    Versioned,
+    at_version, save_versioned, update_versioned, LockError, Locked, Outcome, Retry, RetryCause,
+    RowLock, Versioned,
 };
 use law::law;
 
@@ -523,9 +523,9 @@ fn row_is_locked_and_checked_in_one_statement(db: &Db) {
         Ok::<_, LockError>(count())
     });
     statements.lock().unwrap().clear();
-    let version = lock.at_version(seen.version).with(
+    let version = lock.with(
         conn,
-        pages::table.find(1),
+        at_version(pages::table.find(1), seen.version),
         |conn, page: Locked<Page>| {
             assert_eq!(count(), by_a_plain_call.unwrap());
             let other = lock.no_wait().with(
@@ -546,9 +546,9 @@ fn locked_row_of_another_version_is_stale_and_free(db: &Db) {
     let seen = page!(db, 1);
     save_versioned(conn, &rewritten(&seen, "faster")).unwrap();
     let mut ran = false;
-    let result = RowLock::for_update().at_version(seen.version).with(
+    let result = RowLock::for_update().with(
         conn,
-        pages::table.find(1),
+        at_version(pages::table.find(1), seen.version),
         |_, _: Locked<Page>| {
             ran = true;
             Ok::<_, LockError>(())
@@ -562,9 +562,9 @@ fn locked_row_of_another_version_is_stale_and_free(db: &Db) {
 #[law(postgres, mysql, mariadb, sqlite)]
 fn missing_row_is_not_stale_but_not_found(db: &Db) {
     let conn = &mut set_up!(db);
-    let result = RowLock::for_update().at_version(1).with(
+    let result = RowLock::for_update().with(
         conn,
-        pages::table.find(77),
+        at_version(pages::table.find(77), 1),
         |_, _: Locked<Page>| Ok::<_, LockError>(()),
     );
     assert_error!(result, NotFound, NotApplied, lasting, no_contention);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel_row_lock::{with_row_lock, with_row_locks, LockError, Locked, RowLock};
+use diesel_row_lock::{with_row_lock, with_row_locks, Isolation, LockError, Locked, RowLock};
 use law::law;
 
 use crate::support::schema::{accounts, Account};
@@ -82,6 +82,22 @@ fn limit_to_the_hold_takes_no_round_trip_of_its_own(db: &Db) {
     let lock = RowLock::for_update()
         .timeout(Duration::from_secs(5))
         .hold_at_most(Duration::from_secs(5));
+    let locked = round_trips!(db, |conn: &mut Conn| {
+        lock.with(
+            conn,
+            accounts::table.find(1),
+            |conn, account: Locked<Account>| deposit!(conn, account),
+        )
+    });
+    assert_eq!(
+        locked,
+        by_hand!(db) + Db::MORE_ROUND_TRIPS - Db::FEWER_ROUND_TRIPS
+    );
+}
+
+#[law(postgres, mysql, mariadb)]
+fn isolation_level_takes_no_round_trip_of_its_own(db: &Db) {
+    let lock = RowLock::for_update().isolation(Isolation::Serializable);
     let locked = round_trips!(db, |conn: &mut Conn| {
         lock.with(
             conn,

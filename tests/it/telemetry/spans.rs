@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::{
-    with_row_lock, with_row_locks, Lease, LockError, Locked, Retry, RowLock, Versioned,
+    at_version, with_row_lock, with_row_locks, Lease, LockError, Locked, Retry, RowLock, Versioned,
 };
 use law::law;
 use tracing::Level;
@@ -119,7 +119,7 @@ fn site_is_the_line_of_whoever_calls(db: &Db) {
     assert_site!(lock.with(conn, row, nothing));
     assert_site!(lock.with_all(conn, row, all));
     assert_site!(lock.with_many(conn, [1, 2], all));
-    assert_site!(lock.at_version(1_000).with(conn, row, nothing));
+    assert_site!(lock.with(conn, at_version(row, 1_000), nothing));
     assert_site!(retrying.with(conn, row, nothing));
     assert_site!(retrying.with_all(conn, row, all));
     assert_site!(retrying.with_many(conn, [1, 2], all));
@@ -272,7 +272,7 @@ fn outcome_of_a_call_that_applied_nothing_has_its_error(db: &Db) {
         "not_found"
     );
     assert_ending!(
-        RowLock::for_update().at_version(7).with(conn, row, nothing),
+        RowLock::for_update().with(conn, at_version(row, 7), nothing),
         Err(LockError::StaleRow { .. }),
         "not_applied",
         "stale_row"

@@ -1,24 +1,22 @@
-//! What a [`RowLock`] ends in: [`with`](RowLock::with), [`with_all`](RowLock::with_all),
-//! [`with_many`](RowLock::with_many).
+//! What a [`RowLock`] ends in: [`with`](RowLock::with), and its two short forms for rows that are
+//! witnesses each.
 
-use diesel::query_builder::AsQuery;
-use diesel::query_dsl::methods::LoadQuery;
-use diesel::query_source::Table;
-
+use super::target::{All, Keys, Target};
 use super::RowLock;
 use crate::connection::LockConnection;
 use crate::error::LockError;
-use crate::hold::{Hold, LockHold};
+use crate::hold::Hold;
 use crate::locked::Locked;
-use crate::sql::by_key::SelectByKeys;
-use crate::sql::clause::{LockStrength, LockTables, LockWait, LockingSelect};
-use crate::sql::key::{KeyValue, KeyedBy};
-use crate::sql::lockable::Lockable;
+use crate::sql::clause::{Strength, Wait};
 
-impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
-    /// Locks the row of `query`, hands it to `f` as it is now, and commits when `f` returns `Ok`.
+impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
+    /// Locks the rows of `target`, hands them to `f` as they are now, and commits when `f` returns
+    /// `Ok`.
     ///
-    /// The model is what the locking statement itself returned. If the query matches more than one
+    /// A [target](Target) is a query (one row, `Locked<M>`), [`all(query)`](all) or
+    /// [`keys([..])`](keys) (`Locked<Vec<M>>`), or [`at_version(target, v)`](crate::at_version).
+    ///
+    /// The model is what the locking statement itself returned. If a query matches more than one
     /// row, all of them are locked and `f` gets the first, as with Diesel's `get_result`. When `f`
     /// returns `Err` or panics, everything is rolled back and the lock is free before the call
     /// returns or unwinds.
@@ -104,20 +102,14 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// # }
     /// ```
     #[track_caller]
-    pub fn with<'q, C, Q, M, R, E, F, Form>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
+    pub fn with<'q, C, G, X, Kind, R, E, F>(self, conn: &mut C, target: G, f: F) -> Result<R, E>
     where
         C: LockConnection,
-        S: LockStrength<C::Backend>,
-        W: LockWait<C::Backend>,
-        T: LockTables<C::Backend>,
-        H: LockHold<C::Backend>,
-        Q: AsQuery<Query: Lockable<C::Backend, Form>>,
-        LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
-        F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
+        G: Target<'q, C, Self, X, Kind>,
+        F: for<'tx> FnOnce(&mut C, Locked<'tx, X>) -> Result<R, E>,
         E: From<LockError>,
     {
-        let call = self.call::<C, Q::Query>();
-        self.attempt(&call, conn, query, f)
+        self.call().with(conn, target, f)
     }
 
     /// Locks every row of `query`, hands them to `f` in the query's order, and commits when `f`
@@ -155,20 +147,14 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// # }
     /// ```
     #[track_caller]
-    pub fn with_all<'q, C, Q, M, R, E, F, Form>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
+    pub fn with_all<'q, C, Q, M, Kind, R, E, F>(self, conn: &mut C, query: Q, f: F) -> Result<R, E>
     where
         C: LockConnection,
-        S: LockStrength<C::Backend>,
-        W: LockWait<C::Backend>,
-        T: LockTables<C::Backend>,
-        H: LockHold<C::Backend>,
-        Q: AsQuery<Query: Lockable<C::Backend, Form>>,
-        LockingSelect<Q::Query, S, W, T>: LoadQuery<'q, C, M>,
+        All<Q>: Target<'q, C, Self, Vec<M>, Kind>,
         F: for<'tx> FnOnce(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,
     {
-        let call = self.call::<C, Q::Query>();
-        self.attempt_all(&call, conn, query, f)
+        self.call().with_all(conn, query, f)
     }
 
     /// Locks the rows with these primary keys, hands them to `f` in the order asked for, and
@@ -209,21 +195,14 @@ impl<S, W: Copy, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// # }
     /// ```
     #[track_caller]
-    pub fn with_many<C, M, I, K, Kind, R, E, F>(self, conn: &mut C, keys: I, f: F) -> Result<R, E>
+    pub fn with_many<'q, C, M, I, Kind, R, E, F>(self, conn: &mut C, ids: I, f: F) -> Result<R, E>
     where
         C: LockConnection,
-        S: LockStrength<C::Backend>,
-        W: LockWait<C::Backend>,
-        T: LockTables<C::Backend>,
-        H: LockHold<C::Backend>,
-        I: IntoIterator<Item = K>,
-        M: KeyedBy<K>,
-        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind>,
-        for<'q> LockingSelect<SelectByKeys<'q, M::Table, K, Kind>, S, W, T>: LoadQuery<'q, C, M>,
+        I: IntoIterator,
+        Keys<I::Item>: Target<'q, C, Self, Vec<M>, Kind>,
         F: for<'tx> FnOnce(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,
     {
-        let call = self.call::<C, M::Table>();
-        self.attempt_many(&call, conn, keys, f)
+        self.call().with_many(conn, ids, f)
     }
 }
