@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use diesel_row_lock::waits::{cancel, lock_waits, terminate, SessionId};
 use diesel_row_lock::{
     save_versioned, update_versioned, with_row_lock, with_row_locks, CommitToken, HeldLease, Lease,
     LockError, Locked, Retry, RowLock, Versioned,
 };
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-use diesel_row_lock::waits::{cancel, lock_waits, terminate, SessionId};
 use law::law;
 
 use crate::support::calls::nothing;

@@ -26,7 +26,7 @@ pub struct AtVersion<G> {
 ///
 /// # Errors
 ///
-/// A call returns those of `target`, and
+/// A call returns those of [`RowLock::with`](crate::RowLock::with), and
 ///
 /// - [`StaleRow`](LockError::StaleRow): the row is of another version; the closure does not run.
 ///
