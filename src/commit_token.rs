@@ -133,7 +133,8 @@ impl CommitToken {
     /// a migration of Diesel; the two work together.
     ///
     /// Executes `CREATE TABLE IF NOT EXISTS row_lock_commits (…)`, the text of the migration of that
-    /// name.
+    /// name. On PostgreSQL `SELECT pg_advisory_xact_lock(…)` stands before it, so that sessions can
+    /// create the table at the same time.
     ///
     /// # Errors
     ///

@@ -179,13 +179,11 @@ pub use self::lease::{HeldLease, Lease};
 #[doc(inline)]
 pub use self::locked::Locked;
 #[doc(inline)]
-pub use self::optimistic::{save_versioned, update_versioned, Versioned};
+pub use self::optimistic::{at_version, save_versioned, update_versioned, Versioned};
 #[doc(inline)]
 pub use self::retry::{FailedAttempt, Retry, Retryable};
 #[doc(inline)]
-pub use self::row_lock::{
-    all, at_version, keys, row_of, with_row_lock, with_row_locks, LockedCall, RowLock,
-};
+pub use self::row_lock::{all, keys, row_of, with_row_lock, with_row_locks, LockedCall, RowLock};
 
 /// The types behind the options of [`RowLock`], for naming one: `RowLock<ForUpdate, Timeout>`.
 pub mod options {
@@ -201,9 +199,10 @@ pub mod options {
 pub mod bounds {
     pub use crate::backend::LockBackend;
     pub use crate::hold::{Hold, LockHold};
+    pub use crate::optimistic::AtVersion;
     pub use crate::row_lock::{
-        Again, All, AtVersion, ByTrait, Decide, Keys, Lock, LockOn, NamingBlocker, Once, OneByKey,
-        Target, Unwatched, Watch,
+        Again, All, ByTrait, Decide, Keys, Lock, LockOn, NamingBlocker, Once, OneByKey, Target,
+        Unwatched, Watch,
     };
     pub use crate::sql::by_key::SelectByKeys;
     pub use crate::sql::clause::{LockStrength, LockTables, LockWait, LockingSelect, Strength};

@@ -74,6 +74,8 @@ impl Lease {
     ///
     /// Executes the text of the migration `row_lock_leases`: `CREATE TABLE IF NOT EXISTS
     /// row_lock_leases (…)`, and the tables `row_lock_lease_floor` and `row_lock_overrides`.
+    /// On PostgreSQL `SELECT pg_advisory_xact_lock(…)` stands before it, so that sessions can create the
+    /// tables at the same time.
     ///
     /// # Errors
     ///

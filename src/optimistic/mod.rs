@@ -12,6 +12,7 @@
 //! It guards against those who count, too: whoever writes the row without touching the version column
 //! goes unnoticed.
 
+mod at_version;
 mod save;
 
 use diesel::query_builder::AsQuery;
@@ -20,6 +21,7 @@ use diesel::query_source::Column;
 use diesel::sql_types::{BigInt, Integer, SmallInt};
 use diesel::{Expression, RunQueryDsl};
 
+pub use self::at_version::{at_version, AtVersion};
 pub use self::save::SaveVersioned;
 use crate::backend::{classify, Waiting};
 use crate::connection::{status, LockConnection};

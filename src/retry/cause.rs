@@ -41,7 +41,7 @@ impl RetryCause {
 /// An error that can say whether the attempt that it ended may be made again.
 ///
 /// [`LockError`] and [`diesel::result::Error`] can. An error of your own hands the question on; for
-/// one that is not yours there is [`RetryingRowLock::when`](crate::RetryingRowLock::when).
+/// one that is not yours there is [`LockedCall::when`](crate::LockedCall::when).
 ///
 /// # Example
 ///

@@ -1,5 +1,6 @@
 //! The face: lock rows, hand them over fresh, commit.
 
+mod attempt;
 mod attempts;
 mod builder;
 mod call;
@@ -13,12 +14,12 @@ use diesel::associations::{HasTable, Identifiable};
 use diesel::dsl::Find;
 use diesel::query_dsl::methods::FindDsl;
 
+pub(crate) use self::attempt::attempt;
 pub use self::attempts::{Again, ByTrait, Decide, Once};
 pub use self::builder::RowLock;
-pub(crate) use self::call::attempt;
 pub use self::call::LockedCall;
 pub use self::lock::{Lock, LockOn};
-pub use self::target::{all, at_version, keys, All, AtVersion, Keys, OneByKey, Target};
+pub use self::target::{all, keys, All, Keys, OneByKey, Target};
 pub(crate) use self::watch::Signal;
 pub use self::watch::{NamingBlocker, Unwatched, Watch};
 use crate::connection::LockConnection;

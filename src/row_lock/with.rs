@@ -13,8 +13,8 @@ impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// Locks the rows of `target`, hands them to `f` as they are now, and commits when `f` returns
     /// `Ok`.
     ///
-    /// A [target](Target) is a query (one row, `Locked<M>`), [`all(query)`](all) or
-    /// [`keys([..])`](keys) (`Locked<Vec<M>>`), or [`at_version(target, v)`](crate::at_version).
+    /// A [target](Target) is a query (one row, `Locked<M>`), [`all(query)`](crate::all) or
+    /// [`keys([..])`](crate::keys) (`Locked<Vec<M>>`), or [`at_version(target, v)`](crate::at_version).
     ///
     /// The model is what the locking statement itself returned. If a query matches more than one
     /// row, all of them are locked and `f` gets the first, as with Diesel's `get_result`. When `f`

@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::path::Path;
+#[cfg(feature = "postgres")]
+use std::thread;
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
@@ -158,6 +160,44 @@ fn migration_without_if_not_exists_fails_behind_create_table(db: &Db) {
         assert!(conn.batch_execute(&hard).is_err(), "{hard}");
         conn.batch_execute(up).unwrap();
     }
+}
+
+/// Runs `$create` in an open transaction of one session, and once more in another one, which waits
+/// until the first commits; returns the second's answer.
+#[cfg(feature = "postgres")]
+macro_rules! at_the_same_time {
+    ($db:ident, $create:expr) => {{
+        let create: fn(&mut Conn) -> Result<(), LockError> = $create;
+        let first = &mut $db.connect();
+        first.batch_execute("BEGIN").unwrap();
+        create(first).unwrap();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| create(&mut $db.connect()));
+            $db.wait_for_waiters(1);
+            first.batch_execute("COMMIT").unwrap();
+            second.join().unwrap()
+        })
+    }};
+}
+
+#[law(postgres)]
+fn sessions_can_create_the_tables_at_the_same_time(db: &Db) {
+    at_the_same_time!(db, CommitToken::create_table).unwrap();
+    at_the_same_time!(db, Lease::create_tables).unwrap();
+    let conn = &mut db.connect();
+    assert_tables_work!(conn);
+}
+
+/// The twin: the same statement without the lock before it.
+#[law(postgres)]
+fn if_not_exists_alone_fails_behind_a_session_that_creates_the_table(db: &Db) {
+    let second = at_the_same_time!(db, |conn| {
+        let create = Conn::UP[0].replace("SELECT pg_advisory", "-- SELECT pg_advisory");
+        assert_ne!(create, Conn::UP[0]);
+        Ok(conn.batch_execute(&create)?)
+    });
+    let error = second.unwrap_err();
+    assert!(error.to_string().contains("pg_type"), "{error:?}");
 }
 
 /// A program's own migrations: one from before the crate's, one from after.

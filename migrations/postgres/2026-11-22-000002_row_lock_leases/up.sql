@@ -1,4 +1,7 @@
 -- The leases of diesel-row-lock. Times are microseconds since 1970, by this server's clock.
+-- Sessions that create the tables at the same time take turns: CREATE TABLE IF NOT EXISTS alone
+-- fails (pg_type_typname_nsp_index) where another session has the table in an open transaction.
+SELECT pg_advisory_xact_lock(7230481953606112754);
 CREATE TABLE IF NOT EXISTS row_lock_leases (
     name TEXT COLLATE "C" PRIMARY KEY,
     -- NULL: the lease is free. The row stays, for its token.

@@ -1,7 +1,6 @@
 //! [`Target`]: what a locked call locks, and what its closure gets. The bounds of a locked call are
 //! stated here, once.
 
-mod at_version;
 mod keys;
 mod order;
 
@@ -9,7 +8,6 @@ use diesel::query_builder::AsQuery;
 use diesel::query_dsl::methods::LoadQuery;
 use diesel::RunQueryDsl;
 
-pub use self::at_version::{at_version, AtVersion};
 pub use self::keys::{keys, Keys, OneByKey};
 use super::lock::LockOn;
 use crate::connection::LockConnection;
@@ -24,7 +22,7 @@ use crate::telemetry::table_in;
 /// | a query | its rows | the first one: `Locked<M>` |
 /// | [`all(query)`](all) | its rows | all of them: `Locked<Vec<M>>` |
 /// | [`keys(ids)`](keys) | the rows with these primary keys, in the order of the keys | `Locked<Vec<M>>`, in the order asked for |
-/// | [`at_version(target, v)`](at_version) | the row of another target | `Locked<M>`, if it is of this version |
+/// | [`at_version(target, v)`](crate::at_version) | the row of another target | `Locked<M>`, if it is of this version |
 ///
 /// `Kind` tells apart queries and keys of different kinds; it is inferred.
 ///

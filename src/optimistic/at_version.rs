@@ -4,10 +4,10 @@ use std::fmt::Debug;
 
 use diesel::associations::Identifiable;
 
-use super::Target;
+use super::Versioned;
 use crate::connection::LockConnection;
 use crate::error::LockError;
-use crate::optimistic::Versioned;
+use crate::row_lock::Target;
 
 /// A row that must still be of a version, from [`at_version`].
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub struct AtVersion<G> {
     version: i64,
 }
 
-/// The [target](Target) of the row of `target`, which must still be of this version. The lock and the
+/// The [target](crate::bounds::Target) of the row of `target`, which must still be of this version. The lock and the
 /// check are one statement, the one that locks.
 ///
 /// For a user who has looked at the row in an earlier transaction. In the closure
@@ -33,7 +33,7 @@ pub struct AtVersion<G> {
 /// # Example
 ///
 /// ```
-/// # include!("../../doctest_setup.rs");
+/// # include!("../doctest_setup.rs");
 /// use diesel_row_lock::{at_version, save_versioned, with_row_lock, LockError, Locked, Versioned};
 ///
 /// # diesel::table! { pages { id -> Integer, text -> Text, version -> Integer } }
