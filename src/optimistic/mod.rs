@@ -19,17 +19,17 @@ use crate::transaction::run_alone;
 
 /// A model whose row has a version column, for saves without a lock.
 ///
-/// A column of the table counts the row's versions. [`save_versioned`] is one `UPDATE` that asks for
-/// the version that was read and counts it up. If another transaction was faster, it changes nothing
-/// and returns [`LockError::StaleRow`]. To look first and save then would leave room for another
-/// change between the two.
+/// A column of the table counts the row's versions. [`save_versioned`] is one `UPDATE` that asks
+/// for the version that was read and counts it up. If another transaction was faster, it changes
+/// nothing and returns [`LockError::StaleRow`]. To look first and save then would leave room for
+/// another change between the two.
 ///
 /// Right where collisions are rare, where a user thinks between reading and saving, or where no
-/// transaction may stay open. Where collisions are the rule, a [row lock](crate::with_row_lock) lets
-/// callers wait instead of doing their work again.
+/// transaction may stay open. Where collisions are the rule, a [row lock](crate::with_row_lock)
+/// lets callers wait instead of doing their work again.
 ///
-/// It guards only against code that counts, too. A write that leaves the version column alone is not
-/// noticed.
+/// It guards only against code that counts, too. A write that leaves the version column alone is
+/// not noticed.
 ///
 /// The column is a `SmallInt`, an `Integer` or a `BigInt`. Only [`save_versioned`] writes it, so
 /// the model's `AsChangeset` must leave it out: `#[diesel(skip_update)]`.
