@@ -10,6 +10,7 @@
 mod support;
 
 mod bank;
+mod clauses;
 mod composed;
 mod conversions;
 mod durable;

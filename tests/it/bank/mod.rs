@@ -1,17 +1,16 @@
 //! The example `bank`, run as its users run it: as processes.
 
+mod command_line;
 mod program;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod server;
 
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::thread::scope;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
-use self::program::{program, run, sqlite, stderr, stdout, word, Bank};
+use self::program::{sqlite, stderr, stdout, word, Bank};
 #[cfg(feature = "postgres")]
 use self::server::postgres;
 #[cfg(feature = "mysql")]
@@ -290,85 +289,6 @@ fn several_processes_may_run_the_first_migration_at_once(bank: &Bank) {
     assert_eq!(ids, [1, 2, 3, 4, 5, 6]);
     let audit = bank.run(&["audit"]);
     assert_eq!(stdout(&audit), "6 accounts, 6 journal entries, 0 broken\n");
-}
-
-#[test]
-fn without_arguments_the_demonstration_needs_no_database_and_ignores_the_environment() {
-    let mut bank = Command::new(program());
-    let bank = bank.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing");
-    assert_demonstrates(&bank.output().expect("the example runs"));
-}
-
-#[test]
-fn the_database_comes_from_the_environment_or_is_a_file_in_the_current_folder() {
-    let folder = TempDir::new().expect("a temporary folder");
-    let open = |environment: Option<&str>| {
-        let mut bank = Command::new(program());
-        bank.args(["open", "Ada"]).current_dir(folder.path());
-        match environment {
-            Some(url) => bank.env("DATABASE_URL", url),
-            None => bank.env_remove("DATABASE_URL"),
-        };
-        stdout(&bank.output().expect("the example runs"))
-    };
-    assert_eq!(open(None), "1\n");
-    assert!(folder.path().join("bank.db").exists());
-    assert_eq!(open(None), "2\n");
-    assert_eq!(open(Some("sqlite://other.db")), "1\n");
-    assert!(folder.path().join("other.db").exists());
-}
-
-#[test]
-fn a_database_that_cannot_be_opened_is_one_line() {
-    let folder = TempDir::new().expect("a temporary folder");
-    let missing = format!("sqlite://{}/missing/bank.db", folder.path().display());
-    for (url, says) in [
-        ("oracle://bank", "unknown kind of database"),
-        ("bank.db", "unknown kind of database"),
-        ("", "unknown kind of database"),
-        ("sqlite://", "names no file"),
-        (&missing, "can't open the database"),
-        #[cfg(feature = "postgres")]
-        (
-            "postgresql://nobody@127.0.0.1:1/bank",
-            "can't open the database",
-        ),
-        #[cfg(not(feature = "postgres"))]
-        (
-            "postgresql://nobody@127.0.0.1:1/bank",
-            "--features postgres",
-        ),
-        #[cfg(feature = "mysql")]
-        ("mysql://nobody@127.0.0.1:1/bank", "can't open the database"),
-        #[cfg(not(feature = "mysql"))]
-        ("mysql://nobody@127.0.0.1:1/bank", "--features mysql"),
-    ] {
-        assert_refused(&run(url, &["open", "Ada"]), says);
-    }
-}
-
-#[test]
-fn a_command_line_that_makes_no_sense_exits_with_2() {
-    let bank = sqlite();
-    for arguments in [
-        &["deposit", "1", "much"][..],
-        &["deposit", "1", "99999999999999999999"],
-        &["deposit", "1"],
-        &["open", ""],
-        &["storm", "--threads", "0"],
-        &["storm", "--strategy", "hope"],
-        &["edit", "1", "--hold", "5s"],
-        &["edit", "1", "--owner", ""],
-        &["rob"],
-    ] {
-        let output = bank.run(arguments);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
-        assert!(stdout(&output).is_empty(), "{arguments:?}: {output:?}");
-        assert!(
-            stderr(&output).starts_with("error: "),
-            "{arguments:?}: {output:?}"
-        );
-    }
 }
 
 fn assert_refused(output: &Output, says: &str) {

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod frozen;
+mod guarded;
 mod hands;
 mod history;
 mod isolation;

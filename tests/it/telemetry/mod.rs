@@ -1,5 +1,7 @@
 //! What `tracing` and `metrics` are told of locked calls.
 
+#[cfg(feature = "tracing")]
+mod endings;
 #[cfg(feature = "metrics")]
 mod numbers;
 #[cfg(feature = "tracing")]

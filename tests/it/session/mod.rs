@@ -1,6 +1,8 @@
 //! Promise 7: whatever a call does to the session's settings is undone when it returns, however it
 //! ends.
 
+mod nested;
+
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use crate::support::calls::{assert_busy, while_held};
 use crate::support::schema::{accounts, Account};
 
 const BRIEF: Duration = Duration::from_millis(20);
+
 const PATIENT: Duration = Duration::from_secs(3);
 
 #[law(postgres, mysql, mariadb, sqlite)]
@@ -255,50 +258,6 @@ fn refused_call_leaves_the_session_alone(db: &Db) {
     });
 }
 
-#[law(postgres, mysql, mariadb, sqlite)]
-fn nested_call_leaves_the_settings_of_the_outer_one_alone(db: &Db) {
-    unchanged!(db, |conn| {
-        let patient = RowLock::for_update().timeout(PATIENT);
-        patient
-            .with(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-                inner_calls_leave_alone!(db, conn);
-                Ok::<_, LockError>(())
-            })
-            .unwrap();
-    });
-}
-
-#[law(postgres, mysql, mariadb)]
-fn nested_timeout_leaves_the_settings_of_the_outer_one_alone(db: &Db) {
-    unchanged!(db, |conn| {
-        while_held!(db, 3, RowLock::for_update(), {
-            with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
-                let before = Db::settings(conn);
-                let late = lock!(conn, 3, RowLock::for_update().timeout(BRIEF));
-                assert!(matches!(late, Err(LockError::Timeout { .. })), "{late:?}");
-                assert_eq!(Db::settings(conn), before);
-                assert_busy!(lock!(conn, 3, RowLock::for_update().no_wait()));
-                assert_eq!(Db::settings(conn), before);
-                Ok::<_, LockError>(())
-            })
-            .unwrap();
-        });
-    });
-}
-
-/// django-pglock's test_timeout: the outer value is back.
-#[law(postgres)]
-fn nested_call_leaves_the_timeout_of_the_outer_transaction_alone(db: &Db) {
-    unchanged!(db, |conn| {
-        conn.transaction(|conn| {
-            conn.batch_execute("SET LOCAL lock_timeout = '9s'")?;
-            inner_calls_leave_alone!(db, conn);
-            QueryResult::Ok(())
-        })
-        .unwrap();
-    });
-}
-
 #[law(mysql, mariadb)]
 fn session_without_autocommit_stays_so(db: &Db) {
     let conn = &mut db.connect();
@@ -370,41 +329,3 @@ macro_rules! panic_in {
     };
 }
 use panic_in;
-
-/// Inside of an open transaction, each end of a nested call brings the settings back.
-macro_rules! inner_calls_leave_alone {
-    ($db:ident, $conn:ident) => {
-        let before = Db::settings($conn);
-        let five_seconds = RowLock::for_update().timeout(Duration::from_secs(5));
-        lock!($conn, 2, five_seconds).unwrap();
-        assert_eq!(Db::settings($conn), before, "after Ok");
-        refuse!($conn, five_seconds);
-        assert_eq!(Db::settings($conn), before, "after Err");
-        let missing = lock!($conn, 77, five_seconds);
-        assert!(
-            matches!(missing, Err(LockError::NotFound { .. })),
-            "{missing:?}"
-        );
-        assert_eq!(Db::settings($conn), before, "after NotFound");
-        panic_in!($conn, five_seconds);
-        assert_eq!(Db::settings($conn), before, "after a panic");
-        five_seconds
-            .with(
-                $conn,
-                accounts::table.find(2),
-                |conn, _: Locked<Account>| {
-                    let between = Db::settings(conn);
-                    lock!(
-                        conn,
-                        3,
-                        RowLock::for_update().timeout(Duration::from_secs(6))
-                    )?;
-                    assert_eq!(Db::settings(conn), between, "two levels down");
-                    Ok::<_, LockError>(())
-                },
-            )
-            .unwrap();
-        assert_eq!(Db::settings($conn), before, "after two levels");
-    };
-}
-use inner_calls_leave_alone;

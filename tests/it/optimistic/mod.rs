@@ -1,16 +1,16 @@
 //! Version-column saves: one statement that checks and saves, so that of many who have read the
 //! same version one wins, and nobody's work is lost unseen.
 
+mod at_version;
+mod updates;
+
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel_row_lock::{
-    at_version, save_versioned, update_versioned, LockError, Locked, Outcome, Retry, RetryCause,
-    RowLock, Versioned,
-};
+use diesel_row_lock::{save_versioned, LockError, Locked, Outcome, RowLock, Versioned};
 use law::law;
 
 use crate::support::calls::assert_error;
@@ -85,6 +85,7 @@ macro_rules! set_up {
         conn
     }};
 }
+use set_up;
 
 macro_rules! page {
     ($db:ident, $id:expr) => {
@@ -94,6 +95,7 @@ macro_rules! page {
             .unwrap()
     };
 }
+use page;
 
 fn rewritten(page: &Page, text: &str) -> Page {
     Page {
@@ -379,193 +381,4 @@ fn save_in_a_transaction_over_a_lost_connection_is_not_applied(db: &Db) {
         Err::<(), _>(diesel::result::Error::RollbackTransaction)
     });
     assert!(result.is_err());
-}
-
-#[law(postgres, mysql, mariadb, sqlite)]
-fn updates_in_a_loop_all_count(db: &Db) {
-    drop(set_up!(db));
-    let patient = Retry::new()
-        .attempts(1_000)
-        .pauses(Duration::from_micros(100), Duration::from_millis(5));
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                let conn = &mut db.connect();
-                for _ in 0..10 {
-                    update_versioned(conn, pages::table.find(1), &patient, |page: &mut Page| {
-                        page.text = Some(page.version.to_string());
-                        Ok::<_, LockError>(())
-                    })
-                    .unwrap();
-                }
-            });
-        }
-    });
-    assert_eq!(
-        page!(db, 1),
-        Page {
-            id: 1,
-            text: Some("80".to_owned()),
-            version: 81
-        }
-    );
-}
-
-#[law(postgres, mysql, mariadb, sqlite)]
-fn update_reads_anew_when_somebody_was_faster(db: &Db) {
-    let conn = &mut set_up!(db);
-    let mut seen = Vec::new();
-    let retry = Retry::new().on_retry(|failed| assert_eq!(failed.cause, RetryCause::StaleRow));
-    update_versioned(conn, pages::table.find(1), &retry, |page: &mut Page| {
-        if seen.is_empty() {
-            save_versioned(&mut db.connect(), &rewritten(page, "faster")).unwrap();
-        }
-        seen.push(page.text.clone().unwrap());
-        page.text = Some("slower".to_owned());
-        Ok::<_, LockError>(())
-    })
-    .unwrap();
-    assert_eq!(seen, ["blank", "faster"]);
-    assert_eq!(
-        page!(db, 1),
-        Page {
-            id: 1,
-            text: Some("slower".to_owned()),
-            version: 3
-        }
-    );
-}
-
-#[law(postgres, mysql, mariadb, sqlite)]
-fn update_gives_up_when_the_policy_says_so(db: &Db) {
-    let conn = &mut set_up!(db);
-    let mut attempts = 0;
-    let result = update_versioned(
-        conn,
-        pages::table.find(1),
-        &Retry::new().attempts(3),
-        |page: &mut Page| {
-            attempts += 1;
-            save_versioned(&mut db.connect(), &rewritten(page, "faster"))
-        },
-    );
-    let Err(LockError::RetriesExhausted {
-        attempts: 3, last, ..
-    }) = result
-    else {
-        panic!("{result:?}")
-    };
-    assert_eq!((last, attempts), (RetryCause::StaleRow, 3));
-    assert_eq!(page!(db, 1).version, 4);
-}
-
-#[law(postgres, mysql, mariadb, sqlite)]
-fn error_of_an_update_is_untouched_and_saves_nothing(db: &Db) {
-    let conn = &mut set_up!(db);
-    let before = page!(db, 1);
-    let result = update_versioned(
-        conn,
-        pages::table.find(1),
-        &Retry::new(),
-        |page: &mut Page| {
-            page.text = Some("never".to_owned());
-            Err::<(), _>(LockError::DuplicateKey {
-                key: "mine".to_owned(),
-            })
-        },
-    );
-    assert!(
-        matches!(&result, Err(LockError::DuplicateKey { key }) if key == "mine"),
-        "{result:?}"
-    );
-    assert_eq!(page!(db, 1), before);
-}
-
-#[law(postgres, mysql, mariadb, sqlite)]
-fn update_of_a_missing_row_is_not_found(db: &Db) {
-    let conn = &mut set_up!(db);
-    let result = update_versioned(
-        conn,
-        pages::table.find(77),
-        &Retry::new(),
-        |_: &mut Page| Ok::<_, LockError>(()),
-    );
-    assert_error!(result, NotFound, NotApplied, lasting, no_contention);
-}
-
-#[law(postgres, mysql, mariadb, sqlite)]
-fn update_is_refused_inside_an_open_transaction(db: &Db) {
-    let conn = &mut set_up!(db);
-    conn.transaction(|conn| {
-        let result = update_versioned(conn, pages::table.find(1), &Retry::new(), |_: &mut Page| {
-            Ok::<_, LockError>(())
-        });
-        assert_error!(
-            result,
-            AlreadyInTransaction,
-            NotApplied,
-            lasting,
-            no_contention
-        );
-        QueryResult::Ok(())
-    })
-    .unwrap();
-}
-
-#[law(postgres, mysql, mariadb, sqlite)]
-fn row_is_locked_and_checked_in_one_statement(db: &Db) {
-    let conn = &mut set_up!(db);
-    let seen = page!(db, 1);
-    let lock = RowLock::for_update();
-    let statements = statements_of(conn);
-    let count = || statements.lock().unwrap().len();
-    let by_a_plain_call = lock.with(conn, pages::table.find(1), |_, _: Locked<Page>| {
-        Ok::<_, LockError>(count())
-    });
-    statements.lock().unwrap().clear();
-    let version = lock.with(
-        conn,
-        at_version(pages::table.find(1), seen.version),
-        |conn, page: Locked<Page>| {
-            assert_eq!(count(), by_a_plain_call.unwrap());
-            let other = lock.no_wait().with(
-                &mut db.connect(),
-                pages::table.find(1),
-                |_, _: Locked<Page>| Ok::<_, LockError>(()),
-            );
-            assert!(matches!(other, Err(LockError::Busy { .. })), "{other:?}");
-            save_versioned(conn, &rewritten(&page, "Ada"))
-        },
-    );
-    assert_eq!(version.unwrap(), 2);
-}
-
-#[law(postgres, mysql, mariadb, sqlite)]
-fn locked_row_of_another_version_is_stale_and_free(db: &Db) {
-    let conn = &mut set_up!(db);
-    let seen = page!(db, 1);
-    save_versioned(conn, &rewritten(&seen, "faster")).unwrap();
-    let mut ran = false;
-    let result = RowLock::for_update().with(
-        conn,
-        at_version(pages::table.find(1), seen.version),
-        |_, _: Locked<Page>| {
-            ran = true;
-            Ok::<_, LockError>(())
-        },
-    );
-    assert_error!(result, StaleRow, NotApplied, transient, no_contention);
-    assert!(!ran);
-    assert_eq!(db.free("pages"), [1, 2]);
-}
-
-#[law(postgres, mysql, mariadb, sqlite)]
-fn missing_row_is_not_stale_but_not_found(db: &Db) {
-    let conn = &mut set_up!(db);
-    let result = RowLock::for_update().with(
-        conn,
-        at_version(pages::table.find(77), 1),
-        |_, _: Locked<Page>| Ok::<_, LockError>(()),
-    );
-    assert_error!(result, NotFound, NotApplied, lasting, no_contention);
 }
