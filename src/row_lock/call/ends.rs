@@ -104,7 +104,7 @@ impl<L: Lock, D, V> LockedCall<L, Again<D>, V> {
     ) -> Result<R, E>
     where
         C: LockConnection,
-        G: Target<'q, C, L::Within, X, Kind> + Clone,
+        G: Target<'q, C, L::Within, X, Kind> + Clone, // one for each attempt
         V: Watch<C, L>,
         F: for<'tx> FnMut(&mut C, Locked<'tx, X>) -> Result<R, E>,
         E: From<LockError>,
@@ -142,7 +142,7 @@ impl<L: Lock, D, V> LockedCall<L, Again<D>, V> {
     ) -> Result<R, E>
     where
         C: LockConnection,
-        All<Q>: Target<'q, C, L::Within, Vec<M>, Kind> + Clone,
+        All<Q>: Target<'q, C, L::Within, Vec<M>, Kind> + Clone, // one for each attempt
         V: Watch<C, L>,
         F: for<'tx> FnMut(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,
@@ -170,7 +170,7 @@ impl<L: Lock, D, V> LockedCall<L, Again<D>, V> {
     where
         C: LockConnection,
         I: IntoIterator,
-        Keys<I::Item>: Target<'q, C, L::Within, Vec<M>, Kind> + Clone,
+        Keys<I::Item>: Target<'q, C, L::Within, Vec<M>, Kind> + Clone, // one for each attempt
         V: Watch<C, L>,
         F: for<'tx> FnMut(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,
