@@ -227,6 +227,7 @@ mod tests {
         let token = CommitToken(0xff);
         assert_eq!(token.to_string(), "000000000000000000000000000000ff");
         assert_eq!(token.to_string().parse(), Ok(token));
+        assert_eq!(format!("{token:?}"), format!("CommitToken({token})"));
         for wrong in [
             "",
             "ff",

@@ -284,3 +284,24 @@ impl HeldLease {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holdings_are_equal_if_lease_and_handle_are() {
+        let held = |name: &str, token| Lease::named(name).with_handle(Handle::new(token, 1));
+        assert_eq!(held("books", 7), held("books", 7));
+        assert_eq!(held("books", 7), held("books", 7).clone());
+        assert_ne!(held("books", 7), held("books", 8));
+        assert_ne!(held("books", 7), held("seats", 7));
+    }
+
+    #[test]
+    fn holding_shows_its_lease_and_its_handle() {
+        let shown = format!("{:?}", Lease::named("books").with_handle(Handle::new(7, 1)));
+        assert!(shown.contains("\"books\""), "{shown}");
+        assert!(shown.contains("token: 7"), "{shown}");
+    }
+}

@@ -137,3 +137,25 @@ pub(super) fn micros(ttl: Duration) -> Result<i64, LockError> {
     }
     i64::try_from(ttl.as_nanos().div_ceil(1_000)).map_err(|_| invalid("is longer than a century"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_to_live_is_at_most_a_century() {
+        assert_eq!(micros(LONGEST).unwrap(), 100 * 366 * 86_400 * 1_000_000);
+        let too_long = micros(LONGEST + Duration::from_nanos(1));
+        assert!(
+            matches!(too_long, Err(LockError::InvalidLease { what: "ttl", .. })),
+            "{too_long:?}"
+        );
+    }
+
+    #[test]
+    fn time_to_live_is_rounded_up() {
+        assert_eq!(micros(Duration::from_nanos(1)).unwrap(), 1);
+        assert_eq!(micros(Duration::from_nanos(1_001)).unwrap(), 2);
+        assert!(micros(Duration::ZERO).is_err());
+    }
+}

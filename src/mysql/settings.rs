@@ -113,3 +113,25 @@ pub(super) fn seconds(time: Duration) -> u64 {
         .unwrap_or(u64::MAX)
         .clamp(1, LONGEST)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_whole_and_between_one_and_a_year() {
+        let second = Duration::from_secs(1);
+        for (time, expected) in [
+            (Duration::ZERO, 1),
+            (Duration::from_nanos(1), 1),
+            (second, 1),
+            (second + Duration::from_micros(1), 2),
+            (31_535_999 * second, 31_535_999),
+            (31_536_000 * second, 31_536_000),
+            (31_536_001 * second, 31_536_000),
+            (Duration::MAX, 31_536_000),
+        ] {
+            assert_eq!(seconds(time), expected, "{time:?}");
+        }
+    }
+}

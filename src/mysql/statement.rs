@@ -43,10 +43,7 @@ const TRIES: u32 = 100;
 pub(super) fn insist<C, T>(
     conn: &mut C,
     statement: impl Fn(&mut C) -> QueryResult<T>,
-) -> QueryResult<T>
-where
-    C: LoadConnection<Backend = Mysql>,
-{
+) -> QueryResult<T> {
     let mut result = statement(conn);
     for _ in 1..TRIES {
         match &result {
@@ -83,5 +80,55 @@ impl QueryFragment<Mysql> for Statement<'_> {
         }
         out.push_sql(self.sql);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use diesel::result::DatabaseErrorKind;
+
+    use super::*;
+
+    fn error(message: &str) -> DieselError {
+        DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned()))
+    }
+
+    /// How often a statement is sent that fails with `message` for the first `failures` times, and
+    /// whether it succeeds.
+    fn sent(message: &str, failures: u32) -> (u32, bool) {
+        let sent = Cell::new(0);
+        let result = insist(&mut (), |()| {
+            sent.set(sent.get() + 1);
+            if sent.get() > failures {
+                Ok(())
+            } else {
+                Err(error(message))
+            }
+        });
+        (sent.get(), result.is_ok())
+    }
+
+    #[test]
+    fn statement_that_is_cancelled_is_sent_until_it_succeeds() {
+        let too_long = "Query execution was interrupted (max_statement_time exceeded)";
+        for message in ["Query execution was interrupted", too_long] {
+            assert_eq!(sent(message, 0), (1, true));
+            assert_eq!(sent(message, 1), (2, true));
+            assert_eq!(sent(message, TRIES - 1), (TRIES, true));
+            assert_eq!(sent(message, TRIES), (TRIES, false));
+        }
+    }
+
+    #[test]
+    fn statement_that_fails_by_itself_is_sent_once() {
+        for message in [
+            "XAER_RMFAIL: The command cannot be executed",
+            "Lost connection to server during query",
+            "Lock wait timeout exceeded; try restarting transaction",
+        ] {
+            assert_eq!(sent(message, 1), (1, false), "{message}");
+        }
     }
 }

@@ -327,3 +327,49 @@ const REFUSALS: [&str; 6] = [
     "Running in read-only mode",                                        // 1836
     "Plugin instructed the server to rollback the current transaction", // 3101
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: DatabaseErrorKind, message: &str) -> DieselError {
+        DieselError::DatabaseError(kind, Box::new(message.to_owned()))
+    }
+
+    #[test]
+    fn refused_commit_is_known_by_its_error() {
+        for message in [
+            "Got error 28 \"No space left on device\" during COMMIT",
+            "The MySQL server is running with the --read-only option",
+            "The MariaDB server is running with the --read-only option",
+            "XAER_RMFAIL: The command cannot be executed",
+            "Running in read-only mode",
+            "Plugin instructed the server to rollback the current transaction.",
+            "Query execution was interrupted",
+            "Deadlock found when trying to get lock; try restarting transaction",
+        ] {
+            assert!(
+                is_refusal(&error(DatabaseErrorKind::Unknown, message)),
+                "{message}"
+            );
+        }
+        let kind = DatabaseErrorKind::ForeignKeyViolation;
+        assert!(is_refusal(&error(kind, "a foreign key constraint fails")));
+    }
+
+    #[test]
+    fn any_other_error_of_a_commit_says_nothing() {
+        for message in [
+            "Lost connection to server during query",
+            "target: shop.0.primary: vttablet: rpc error",
+            "The server says: Got error ",
+            "",
+        ] {
+            assert!(
+                !is_refusal(&error(DatabaseErrorKind::Unknown, message)),
+                "{message}"
+            );
+        }
+        assert!(!is_refusal(&DieselError::BrokenTransactionManager));
+    }
+}

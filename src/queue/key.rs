@@ -59,6 +59,7 @@ impl fmt::Debug for RowKey {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::hash::DefaultHasher;
 
     use super::*;
 
@@ -70,5 +71,20 @@ mod tests {
         assert!(keys.insert(RowKey::new(1_i64)));
         assert!(keys.insert(RowKey::new(("blue".to_owned(), 1_i32))));
         assert!(!keys.insert(RowKey::new(("blue".to_owned(), 1_i32))));
+    }
+
+    #[test]
+    fn key_is_told_apart_without_its_hash_and_by_its_hash() {
+        let (one, other) = (RowKey::new(1), RowKey::new(2));
+        assert!(one != other);
+        assert!(one == RowKey::new(1));
+        let hash = |key: &RowKey| {
+            let mut hasher = DefaultHasher::new();
+            key.hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_ne!(hash(&one), hash(&other));
+        assert_eq!(hash(&one), hash(&RowKey::new(1)));
+        assert!(format!("{one:?}").starts_with("RowKey"));
     }
 }

@@ -78,6 +78,7 @@ impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
     ///   answer to it is none by which the server refuses a `COMMIT`;
     /// - [`ConnectionLost`](LockError::ConnectionLost): it was lost before;
     /// - [`Database`](LockError::Database): any other error of Diesel;
+    /// - what the target adds: see [`keys`](crate::keys), [`at_version`](crate::at_version);
     /// - any error of `f` itself, as it is.
     ///
     /// # Panics

@@ -11,6 +11,8 @@ use diesel_row_lock::{
 use law::law;
 
 use crate::support::calls::nothing;
+#[cfg(feature = "postgres")]
+use crate::support::probe::statements_of;
 use crate::support::schema::{accounts, Account};
 use crate::support::wait_until;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -209,6 +211,46 @@ fn refusal_of_a_deferred_trigger_is_not_in_doubt(db: &Db) {
     assert_eq!(error.outcome(), Outcome::NotApplied);
     assert_eq!(db.balance(1), 1_000);
     with_row_lock(conn, accounts::table.find(2), nothing).expect("the connection is usable");
+}
+
+/// What the connection sends after a COMMIT that `$refusal`, a deferred trigger, refuses.
+macro_rules! sent_for_a_refusal {
+    ($db:ident, $refusal:literal) => {{
+        let conn = &mut $db.connect();
+        conn.batch_execute(concat!(
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ",
+            $refusal,
+            " END $$; DROP TRIGGER IF EXISTS refuse ON accounts; \
+             CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON accounts \
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+        ))
+        .unwrap();
+        let sent = statements_of(conn);
+        let result = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+            conn.batch_execute("UPDATE accounts SET balance = 11 WHERE id = 1")
+                .map_err(LockError::from)
+        });
+        let error = result.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotApplied, "{error:?}");
+        let sent = sent.lock().unwrap();
+        sent.iter().any(|sql| sql.contains("pg_stat_activity"))
+    }};
+}
+
+/// A violated constraint and a cancelled statement are no answers of a proxy. Any other text may
+/// be one, so the server is asked for the age of its session.
+#[law(postgres)]
+fn refusal_by_an_error_of_the_server_alone_is_believed_without_a_question(db: &Db) {
+    assert!(!sent_for_a_refusal!(
+        db,
+        "RAISE EXCEPTION 'no' USING ERRCODE = 'check_violation';"
+    ));
+    assert!(!sent_for_a_refusal!(
+        db,
+        "PERFORM pg_cancel_backend(pg_backend_pid()); PERFORM pg_sleep(60);"
+    ));
+    // Twin: an error that means nothing by itself.
+    assert!(sent_for_a_refusal!(db, "RAISE EXCEPTION 'no';"));
 }
 
 /// A transaction that is still open may commit yet: the resolver waits for its end.

@@ -14,6 +14,12 @@ use crate::support::wait_until;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use crate::support::wire::{Cut, Rule, Wire, Word};
 
+/// Whether Diesel holds the connection to be broken.
+fn is_broken<C: Connection>(conn: &mut C) -> bool {
+    let status = C::TransactionManager::transaction_manager_status_mut(conn);
+    status.transaction_depth().is_err()
+}
+
 /// A call whose session is killed as the last deed of its closure.
 macro_rules! killed_before_commit {
     ($db:ident) => {{
@@ -57,6 +63,10 @@ fn connection_killed_inside_of_the_closure_is_lost(db: &Db) {
     );
     assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
     assert_eq!(db.balance(1), 1_000);
+    assert!(
+        is_broken(conn),
+        "a pool would lend it again, with a transaction that Diesel takes for open"
+    );
     // The server tells the client first, and then rolls back.
     wait_until("the row is free", Duration::from_millis(5), || {
         db.free("accounts") == [1, 2, 3, 4]

@@ -14,6 +14,7 @@ mod composed;
 mod conversions;
 mod durable;
 mod durations;
+mod error_table;
 mod errors;
 mod escaped;
 // Once, and not again for each backend alone: they take their time.

@@ -11,6 +11,7 @@ use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, RowLock};
 use law::law;
 
 use crate::support::calls::{assert_error, nothing};
+use crate::support::probe::statements_of;
 use crate::support::schema::{accounts, Account};
 
 const CHANGE_2: &str = "UPDATE accounts SET balance = 22 WHERE id = 2";
@@ -57,7 +58,11 @@ macro_rules! lose_outer {
 fn call_in_a_transaction_that_a_deadlock_has_ended_is_aborted(db: &Db) {
     let conn = &mut db.connect();
     let outer = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+        let sent = statements_of(conn);
         lose_outer!(db, conn);
+        // The savepoint is gone with the transaction.
+        let sent = sent.lock().unwrap().join("; ");
+        assert!(!sent.contains("ROLLBACK TO"), "{sent}");
         for _ in 0..2 {
             let late = with_row_lock(conn, accounts::table.find(4), |conn, _: Locked<Account>| {
                 Ok::<_, LockError>(conn.batch_execute(CHANGE_4)?)
@@ -74,6 +79,22 @@ fn call_in_a_transaction_that_a_deadlock_has_ended_is_aborted(db: &Db) {
     assert_eq!(outer, Err(RollbackTransaction));
     assert_eq!((db.balance(2), db.balance(4)), (1_000, 1_000));
     with_row_lock(conn, accounts::table.find(1), nothing).expect("the connection is usable");
+}
+
+/// The server would refuse whatever it is sent before a rollback.
+#[law(postgres)]
+fn call_in_an_aborted_transaction_sends_nothing(db: &Db) {
+    let conn = &mut db.connect();
+    let outer = with_row_lock(conn, accounts::table.find(1), |conn, _: Locked<Account>| {
+        conn.batch_execute("SELECT 1 / 0").unwrap_err();
+        let sent = statements_of(conn);
+        let late = with_row_lock(conn, accounts::table.find(4), nothing);
+        assert_error!(late, Aborted, NotApplied, lasting, no_contention);
+        let sent = std::mem::take(&mut *sent.lock().unwrap());
+        assert_eq!(sent, [""; 0]);
+        Err::<(), _>(RollbackTransaction)
+    });
+    assert_eq!(outer, Err(RollbackTransaction));
 }
 
 #[law(mysql, mariadb)]

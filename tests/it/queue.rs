@@ -405,6 +405,68 @@ fn batch_that_holds_too_long_is_not_applied(db: &Db) {
     assert_eq!(db.balance(1), 1_000);
 }
 
+/// Twin: a session that ends within the limit ends for another reason.
+#[law(postgres, mysql, mariadb)]
+fn batch_whose_session_ends_early_has_lost_the_connection(db: &Db) {
+    let pool = pool::<Conn>(db.url(), 1);
+    let session = Db::session(&mut pool.get().unwrap());
+    let queue = RowQueue::<Conn, Account>::builder()
+        .lock(RowLock::for_update().hold_at_most(Duration::from_secs(600)))
+        .build(pool);
+    let (has_row, row_is_had) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    let result = thread::scope(|scope| {
+        let update = scope.spawn(|| {
+            queue.update(1, move |account: &mut Account| {
+                account.balance += 1;
+                has_row.send(()).unwrap();
+                may_go_on.recv().unwrap();
+                Ok::<_, LockError>(())
+            })
+        });
+        row_is_had.recv().unwrap();
+        db.kill(session);
+        go_on.send(()).unwrap();
+        update.join().unwrap()
+    });
+    assert_error!(result, ConnectionLost, NotApplied, transient, no_contention);
+}
+
+#[law(sqlite)]
+fn stats_count_the_time_that_rows_are_held_and_callers_wait(db: &Db) {
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 2));
+    let brief = Duration::from_millis(5);
+    for time in [2 * brief, brief] {
+        let hold = move |_: &mut Account| {
+            thread::sleep(time);
+            Ok::<_, LockError>(())
+        };
+        queue.update(1, hold).unwrap();
+    }
+    let stats = queue.stats();
+    assert!(stats.held >= 3 * brief, "{stats:?}");
+    assert!(stats.longest_hold >= 2 * brief, "{stats:?}");
+    assert!(stats.longest_hold <= stats.held - brief, "{stats:?}");
+    let answers = while_first_holds!(db, queue, 2, |queue: &RowQueue<Conn, Account>| {
+        queue.update(1, |_| Ok::<_, LockError>(()))
+    }, meanwhile {
+        thread::sleep(brief);
+    });
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let stats = queue.stats();
+    assert!(stats.longest_wait >= brief, "{stats:?}");
+    assert!(stats.waited >= stats.longest_wait, "{stats:?}");
+}
+
+#[law(sqlite)]
+fn queue_and_its_builder_can_be_shown(db: &Db) {
+    let builder = RowQueue::<Conn, Account>::builder().largest_batch(77);
+    let shown = format!("{builder:?}");
+    assert!(shown.contains("largest_batch: 77"), "{shown}");
+    let queue = builder.build(pool(db.url(), 1));
+    assert!(format!("{queue:?}").starts_with("RowQueue"));
+}
+
 /// The batch has the row and its `UPDATE` wants the seats, while a rival has the seats and wants
 /// the row.
 #[law(postgres, mysql, mariadb)]

@@ -42,6 +42,7 @@ const GROUPS: [Group; 4] = [
             "src/sqlite/begin.rs",
         ],
         laws: &[
+            "commit_token::",
             "durable::",
             "errors::",
             "escaped::",
@@ -49,8 +50,10 @@ const GROUPS: [Group; 4] = [
             "fresh::",
             "holds::",
             "in_doubt::",
+            "joins::",
             "lost::",
             "many::",
+            "mysql::",
             "nesting::",
             "optimistic::",
             "outer::",
@@ -60,7 +63,9 @@ const GROUPS: [Group; 4] = [
             "round_trips::",
             "session::",
             "sqlite::",
+            "statements::",
             "swallowed::",
+            "wait_options::",
         ],
     },
     Group {

@@ -14,7 +14,7 @@ use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
 
 use self::line::Mistake;
-use self::lines::{Lines, Waited};
+use self::lines::{Lines, Ticket, Turn, Waited};
 
 mod line;
 #[path = "../lines.rs"]
@@ -235,6 +235,56 @@ fn planted_third_turn_is_found() {
 fn planted_leaver_in_the_line_is_found() {
     let findings = ["some ended twice, or never", "a line is left", "deadlock"];
     assert_finds(Mistake::LeaverStays, HASTY, &findings);
+}
+
+/// As by a panic before the wait: one caller is in the line, and one has been called.
+#[test]
+fn ticket_that_is_dropped_strands_nobody() {
+    shuttle::check_random(
+        || {
+            let lines = Lines::<u8, usize>::new(WIDTH, 100);
+            let enter = || lines.enter(1, None).expect("room");
+            let (called, in_line, last) = (enter(), enter(), enter());
+            drop(in_line);
+            drop(called);
+            let Waited::Turn(turn, _) = last.wait(None) else {
+                unreachable!("it has no job that another caller could do")
+            };
+            drop(turn);
+            assert_eq!(lines.keys(), 0);
+        },
+        SCHEDULES,
+    );
+}
+
+/// With a turn it would lead a batch of its own, one that nearly always has no other job.
+#[test]
+fn job_waits_in_the_line_while_a_batch_is_held() {
+    fn turn<'l>(ticket: Ticket<'l, u8, usize>) -> Turn<'l, u8, usize> {
+        match ticket.wait(None) {
+            Waited::Turn(turn, _) => turn,
+            _ => unreachable!("no other caller takes the job"),
+        }
+    }
+    shuttle::check_random(
+        || {
+            let lines = Lines::<u8, usize>::new(2, 100);
+            let mut batch = turn(lines.enter(1, Some(0)).expect("room"));
+            assert!(batch.acquired(Some(10)).is_empty());
+            let job = lines.enter(1, Some(1)).expect("room");
+            assert_eq!(lines.waiting(), 1);
+            drop(batch);
+            assert_eq!(lines.waiting(), 0, "it is called");
+            // Twin: a turn that holds for itself keeps no job in the line.
+            let mut own = turn(job);
+            assert!(own.acquired(None).is_empty());
+            let next = lines.enter(1, Some(2)).expect("room");
+            assert_eq!(lines.waiting(), 0);
+            drop((own, next));
+            assert_eq!(lines.keys(), 0);
+        },
+        1,
+    );
 }
 
 #[test]

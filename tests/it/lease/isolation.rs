@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -283,4 +283,78 @@ fn transaction_by_hand_is_left_as_it_is(db: &Db) {
     conn.batch_execute("COMMIT").unwrap();
     assert_eq!(db.balance(1), 7);
     held.release(conn).unwrap();
+}
+
+/// From now on each statement that finds the row of the lease loses against a concurrent one. The
+/// sequence counts on, also where its transaction is rolled back.
+const ALWAYS_LOSE: &str = "
+    ALTER TABLE row_lock_leases RENAME TO real_leases;
+    CREATE SEQUENCE looks;
+    CREATE FUNCTION lose() RETURNS boolean VOLATILE LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM nextval('looks');
+            RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001';
+        END $$;
+    CREATE VIEW row_lock_leases AS SELECT * FROM real_leases WHERE lose();
+";
+
+/// How often the row was looked for since the last question.
+#[cfg(feature = "postgres")]
+fn looks(conn: &mut PgConnection) -> i64 {
+    let looks = "WITH seen AS MATERIALIZED (SELECT last_value, is_called FROM looks), \
+         reset AS MATERIALIZED (SELECT setval('looks', 1, false)) \
+         SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS number FROM seen, reset";
+    diesel::sql_query(looks)
+        .get_result::<Number>(conn)
+        .unwrap()
+        .number
+}
+
+#[law(postgres)]
+fn call_that_always_loses_gives_up_after_ten_attempts_with_pauses(db: &Db) {
+    let conn = &mut set_up!(db);
+    let held = books().try_acquire(conn, "Ada").unwrap();
+    conn.batch_execute(ALWAYS_LOSE).unwrap();
+    looks(conn);
+    let mut attempts_of = |act: &mut dyn FnMut(&mut Conn) -> LockError| {
+        let since = Instant::now();
+        let error = act(conn);
+        (looks(conn), since.elapsed(), error)
+    };
+
+    // Ten pauses would be of 55 ms.
+    let pauses = Duration::from_millis((1..10).sum());
+    let (looks, time, error) =
+        attempts_of(&mut |conn| books().try_acquire(conn, "Charles").unwrap_err());
+    assert!(
+        matches!(error, LockError::LeaseHeld { holder: None, .. }),
+        "{error:?}"
+    );
+    assert_eq!(looks, 10);
+    assert!(time >= pauses, "{time:?}");
+
+    let lost = |error| matches!(error, LockError::SerializationFailure { .. });
+    let (looks, time, error) = attempts_of(&mut |conn| held.renew(conn).unwrap_err());
+    assert!(lost(error));
+    assert_eq!(looks, 10);
+    assert!(time >= pauses, "{time:?}");
+
+    let unreached = |_: &mut Conn| -> Result<(), LockError> { unreachable!("it is not held") };
+    let (looks, time, error) = attempts_of(&mut |conn| held.guarded(conn, unreached).unwrap_err());
+    assert!(lost(error));
+    assert_eq!(looks, 10);
+    assert!(time >= pauses, "{time:?}");
+
+    // An attempt inside an open transaction is the only one: the transaction is dead after it.
+    let (looks, _, error) = attempts_of(&mut |conn| {
+        conn.transaction(|conn| held.guarded(conn, unreached))
+            .unwrap_err()
+    });
+    assert!(lost(error));
+    assert_eq!(looks, 1);
+
+    // Twin: a statement that is sent once.
+    let (looks, _, error) = attempts_of(&mut |conn| books().holder(conn).unwrap_err());
+    assert!(lost(error));
+    assert_eq!(looks, 1);
 }
