@@ -47,7 +47,10 @@ fn block<'p>(part: &'p str, kind: &str) -> Option<Vec<&'p str>> {
 /// The first line of a quotation that does not stand in the text, behind the line before it.
 fn misquoted<'q>(quote: &[&'q str], text: &str) -> Option<&'q str> {
     let mut lines = text.lines();
-    quote.iter().copied().find(|quoted| !lines.any(|line| matches(quoted, line.trim())))
+    quote
+        .iter()
+        .copied()
+        .find(|quoted| !lines.any(|line| matches(quoted, line.trim())))
 }
 
 fn matches(quoted: &str, line: &str) -> bool {
@@ -81,7 +84,10 @@ fn guide_quotes_what_the_compiler_prints() {
         assert_eq!(misquoted(&code, &wrong), None, "{case}: the wrong code");
         let printed = read(&format!("tests/ui/{case}.stderr"));
         let first = printed.lines().next().unwrap_or_default();
-        assert!(matches(quote[0], first), "{case}: the first line is {first:?}");
+        assert!(
+            matches(quote[0], first),
+            "{case}: the first line is {first:?}"
+        );
         assert_eq!(misquoted(&quote, &printed), None, "{case}: the quotation");
     }
 }
@@ -94,7 +100,10 @@ fn guide_explains_every_case() {
     for file in fs::read_dir(folder).expect("tests/ui") {
         let path = file.expect("a file").path();
         if path.extension().is_some_and(|extension| extension == "rs") {
-            let case = path.file_stem().and_then(|name| name.to_str()).expect("a name");
+            let case = path
+                .file_stem()
+                .and_then(|name| name.to_str())
+                .expect("a name");
             assert!(explained.contains(&case), "{case} is not in the guide");
         }
     }
