@@ -143,7 +143,7 @@ mod locked;
 pub mod migrations;
 #[cfg(feature = "mysql")]
 mod mysql;
-pub mod optimistic;
+mod optimistic;
 #[cfg(feature = "postgres")]
 mod pg;
 mod played;
@@ -166,15 +166,17 @@ pub mod errors {}
 #[doc = include_str!("which_lock.md")]
 pub mod which_lock {}
 
+#[doc(hidden)]
+pub use self::commit_token::ParseCommitTokenError;
 #[doc(inline)]
-pub use self::commit_token::{CommitToken, ParseCommitTokenError, Resolution};
+pub use self::commit_token::{CommitToken, Resolution};
 #[doc(inline)]
 pub use self::connection::LockConnection;
 #[doc(inline)]
 pub use self::error::{LockError, Outcome, RetryCause};
 #[doc(inline)]
 pub use self::isolation::Isolation;
-#[doc(inline)]
+#[doc(no_inline)]
 pub use self::lease::{HeldLease, Lease};
 #[doc(inline)]
 pub use self::locked::Locked;
@@ -186,6 +188,7 @@ pub use self::retry::{FailedAttempt, Retry, Retryable};
 pub use self::row_lock::{all, keys, row_of, with_row_lock, with_row_locks, LockedCall, RowLock};
 
 /// The types behind the options of [`RowLock`], for naming one: `RowLock<ForUpdate, Timeout>`.
+#[doc(hidden)]
 pub mod options {
     pub use crate::hold::{HoldAtMost, Unlimited};
     pub use crate::sql::clause::{
@@ -194,20 +197,48 @@ pub mod options {
     };
 }
 
-/// The traits and statements in the bounds of this crate's functions, for writing generic code
-/// around them.
+/// The traits in the bounds of this crate's functions, for generic code around them.
+///
+/// # Example
+///
+/// A function for each connection, whatever its backend:
+///
+/// ```
+/// # include!("doctest_setup.rs");
+/// use diesel_row_lock::bounds::Target;
+/// use diesel_row_lock::options::ForUpdate;
+/// use diesel_row_lock::{with_row_lock, LockConnection, LockError, Locked, RowLock};
+///
+/// fn balance<C, Query, Kind>(conn: &mut C, account: Query) -> Result<i64, LockError>
+/// where
+///     C: LockConnection,
+///     Query: for<'q> Target<'q, C, RowLock<ForUpdate>, Account, Kind>,
+/// {
+///     with_row_lock(conn, account, |_, account: Locked<Account>| Ok(account.balance))
+/// }
+///
+/// # fn main() -> Result<(), LockError> {
+/// # let conn = &mut establish_connection();
+/// assert_eq!(balance(conn, accounts::table.find(1))?, 1_000);
+/// # Ok(())
+/// # }
+/// ```
 pub mod bounds {
-    pub use crate::backend::LockBackend;
-    pub use crate::hold::{Hold, LockHold};
-    pub use crate::optimistic::AtVersion;
-    pub use crate::row_lock::{
-        Again, All, ByTrait, Decide, Keys, Lock, LockOn, NamingBlocker, Once, OneByKey, Target,
-        Unwatched, Watch,
-    };
-    pub use crate::sql::by_key::SelectByKeys;
-    pub use crate::sql::clause::{LockStrength, LockTables, LockWait, LockingSelect, Strength};
-    pub use crate::sql::key::{KeyValue, KeyedBy};
-    pub use crate::sql::lockable::{Lockable, LockableQuery};
-    pub use crate::sql::save::Savable;
+    pub use crate::row_lock::Target;
+    pub use crate::sql::lockable::LockableQuery;
     pub use crate::waits::backend::WaitsBackend;
+
+    // They stand in the types of calls, which code seldom has to write.
+    #[doc(hidden)]
+    pub use crate::backend::LockBackend;
+    #[doc(hidden)]
+    pub use crate::optimistic::{AtVersion, SaveVersioned};
+    #[doc(hidden)]
+    pub use crate::row_lock::{
+        Again, All, ByTrait, Decide, Keys, LockOn, NamingBlocker, Once, OneByKey, Unwatched, Watch,
+    };
+    #[doc(hidden)]
+    pub use crate::sql::key::{KeyValue, KeyedBy};
+    #[doc(hidden)]
+    pub use crate::sql::save::Savable;
 }

@@ -15,7 +15,7 @@ pub enum RetryCause {
     /// Another session holds the lock. Retried only [on demand](crate::Retry::lock_timeouts).
     Busy,
     /// Another session has saved the row since it was read. Retried only by
-    /// [`update_versioned`](crate::optimistic::update_versioned), which reads it again.
+    /// [`update_versioned`](crate::update_versioned), which reads it again.
     StaleRow,
 }
 

@@ -1,16 +1,4 @@
-//! Without a lock: save a row only if it is still of the version that was read.
-//!
-//! A column of the table counts the row's versions. [`save_versioned`] is one `UPDATE` that asks for
-//! the version it has read and counts it up; if somebody was faster it changes nothing and is
-//! [`LockError::StaleRow`]. To look first and save then would not do: between the two there is room
-//! for somebody else.
-//!
-//! Right where collisions are rare, where a user thinks between reading and saving, or where no
-//! transaction may stay open. Where collisions are the rule, a [row lock](crate::with_row_lock) lets
-//! callers wait instead of doing their work again.
-//!
-//! It guards against those who count, too: whoever writes the row without touching the version column
-//! goes unnoticed.
+//! Saves by version: one `UPDATE` that asks for the version that was read.
 
 mod at_version;
 mod save;
@@ -29,7 +17,19 @@ use crate::error::LockError;
 use crate::retry::{Failure, Retry};
 use crate::transaction::run_alone;
 
-/// A model whose row has a version column.
+/// A model whose row has a version column, for saves without a lock.
+///
+/// A column of the table counts the row's versions. [`save_versioned`] is one `UPDATE` that asks for
+/// the version that was read and counts it up. If another transaction was faster, it changes nothing
+/// and returns [`LockError::StaleRow`]. To look first and save then would leave room for another
+/// change between the two.
+///
+/// Right where collisions are rare, where a user thinks between reading and saving, or where no
+/// transaction may stay open. Where collisions are the rule, a [row lock](crate::with_row_lock) lets
+/// callers wait instead of doing their work again.
+///
+/// It guards only against code that counts, too. A write that leaves the version column alone is not
+/// noticed.
 ///
 /// The column is a `SmallInt`, an `Integer` or a `BigInt`. Only [`save_versioned`] writes it, so the
 /// model's `AsChangeset` must leave it out: `#[diesel(skip_update)]`.
@@ -71,7 +71,8 @@ pub trait Versioned {
 }
 
 /// The number in the version column of the model `M`.
-pub type VersionOf<M> = <<<M as Versioned>::Column as Expression>::SqlType as VersionType>::Number;
+pub(crate) type VersionOf<M> =
+    <<<M as Versioned>::Column as Expression>::SqlType as VersionType>::Number;
 
 /// The type of a column that can count versions.
 #[diagnostic::on_unimplemented(

@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use diesel::result::{ConnectionError, Error as DieselError};
 
-pub use self::player::{Ended, Steps};
+pub use self::player::Steps;
 pub use self::proof::{Interleaving, Outcome, Proof, RivalProof, Verdict};
 pub use self::prover::Race;
 pub use self::schedule::{Played, Schedule};
 pub use self::script::Script;
+#[doc(hidden)]
 pub use self::watch::{Seen, Watch};
 
 /// Why a race could not be played to its end, or why its runs can't be compared.

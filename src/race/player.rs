@@ -15,7 +15,7 @@ use super::unseen::watch_new_connections;
 use crate::played;
 
 /// How a player's part ended: what it returned, or its error.
-pub type Ended = Result<String, String>;
+pub(crate) type Ended = Result<String, String>;
 
 pub(super) fn ended<T: Debug, E: Display>(result: Result<T, E>) -> Ended {
     match result {

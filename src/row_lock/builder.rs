@@ -16,7 +16,8 @@ use crate::sql::clause::{
 /// It begins with the strength ([`for_update`](Self::for_update) and its weaker sisters), goes on
 /// with options in any order, and ends in [`with`](Self::with), which takes any
 /// [target](crate::bounds::Target): a query, all rows of a query, rows by primary key. It is `Copy`
-/// and may be a constant. What a backend does not have does not compile there.
+/// and may be a constant, whose type is one of `diesel_row_lock::options` ([`for_update`](Self::for_update)
+/// has an example). What a backend does not have does not compile there.
 ///
 /// | | PostgreSQL | MySQL | MariaDB | SQLite |
 /// |---|---|---|---|---|

@@ -6,7 +6,7 @@ use crate::report::Steps;
 use crate::servers::Servers;
 use crate::step::{self, cargo, Step};
 use crate::test::{self, Which};
-use crate::{bench, page, rooms};
+use crate::{api, bench, page, rooms};
 
 /// Each feature alone, and each pair of databases: code must not need another one's imports.
 const FEATURES: [&str; 20] = [
@@ -48,9 +48,7 @@ pub(crate) fn run(with_tests: bool) -> Result<bool> {
 fn checks() -> Result<Vec<Step>> {
     let mut steps = vec![rooms::check()?];
     let mut check = |name: &str, arguments: &str| -> Result<()> {
-        let mut command = cargo(arguments.split(' '));
-        command.env("RUSTDOCFLAGS", "-Dwarnings");
-        steps.push(step::run(name, &mut command)?);
+        steps.push(checked(name, arguments)?);
         Ok(())
     };
     check("format", "fmt --all -- --check")?;
@@ -64,7 +62,11 @@ fn checks() -> Result<Vec<Step>> {
             &format!("clippy --lib --no-default-features --features={features} -- -Dwarnings"),
         )?;
     }
-    check("docs", "doc --no-deps --all-features")?;
+    steps.push(api::check()?);
+    let mut check = |name: &str, arguments: &str| -> Result<()> {
+        steps.push(checked(name, arguments)?);
+        Ok(())
+    };
     check("benches", "bench --all-features --no-run")?;
     check(
         "package",
@@ -79,4 +81,11 @@ fn checks() -> Result<Vec<Step>> {
         steps.push(page::check(&report)?);
     }
     Ok(steps)
+}
+
+/// Runs `cargo` with these arguments.
+fn checked(name: &str, arguments: &str) -> Result<Step> {
+    let mut command = cargo(arguments.split(' '));
+    command.env("RUSTDOCFLAGS", "-Dwarnings");
+    step::run(name, &mut command)
 }

@@ -1,5 +1,6 @@
 //! The project's commands: `cargo xtask help` lists them.
 
+mod api;
 mod bench;
 mod ci;
 mod count;
@@ -92,6 +93,10 @@ enum Command {
     },
     /// Check that the rooms of src/ use each other in the order that ARCHITECTURE.md gives
     Rooms,
+    /// Compare the public items with xtask/api.txt
+    ///
+    /// With API=overwrite in the environment it writes that list anew.
+    Api,
     /// Run the tests, then formatting, lints, docs, benches and packaging
     Ci {
         /// Leave out the tests
@@ -153,6 +158,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             args,
         } => bench::run(*quick, *peers, args)? && (!into_readme || bench::into_readme()?),
         Command::Rooms => rooms::check()?.succeeded,
+        Command::Api => api::check()?.succeeded,
         Command::Ci { no_test } => ci::run(!no_test)?,
     };
     Ok(if clean {
