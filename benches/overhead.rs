@@ -6,8 +6,8 @@
 //! `cargo xtask servers -- cargo bench --bench overhead --features postgres,mysql`.
 //!
 //! The two strategies take turns, one call each, so that both see the same machine; each
-//! measurement counts the time of its own calls only. The ratio of the medians is printed last.
-//! In the same way a call through a `RowQueue` that nobody else uses is compared with one without it,
+//! measurement counts the time of its own calls only. The ratio of the medians is printed last. In
+//! the same way a call through a `RowQueue` that nobody else uses is compared with one without it,
 //! both with a connection from the same pool.
 
 // A program: its report goes to the terminal.

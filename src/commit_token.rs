@@ -16,15 +16,16 @@ use crate::error::LockError;
 
 /// A row that a transaction leaves behind if, and only if, it commits.
 ///
-/// A connection that is lost at `COMMIT` leaves the call in doubt
-/// ([`LockError::CommitUnknown`]): committed or not, and this side can't know. With a token in its
-/// transaction ([`RowLock::commit_token`](crate::RowLock::commit_token)) the caller can ask on a new
+/// A connection that is lost at `COMMIT` leaves the call in doubt ([`LockError::CommitUnknown`]):
+/// committed or not, and this side can't know. With a token in its transaction
+/// ([`RowLock::commit_token`](crate::RowLock::commit_token)) the caller can ask on a new
 /// connection: [`resolve`](Self::resolve). The answer is right after cut connections, crashes and
 /// failover to a synchronous standby, because it rests on a row and its unique key and not on a
 /// transaction id, which a server may use again after a crash.
 ///
-/// The tokens are in the table `row_lock_commits`. [`create_table`](Self::create_table) makes it, or
-/// the migration of that name (feature `migrations`), and [`purge`](Self::purge) deletes old tokens.
+/// The tokens are in the table `row_lock_commits`. [`create_table`](Self::create_table) makes it,
+/// or the migration of that name (feature `migrations`), and [`purge`](Self::purge) deletes old
+/// tokens.
 ///
 /// # Example
 ///
@@ -80,6 +81,7 @@ impl CommitToken {
     #[allow(clippy::new_without_default, reason = "no two are equal")]
     pub fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
+        // Relaxed: the numbers only have to differ.
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let random = || u128::from(RandomState::new().hash_one((count, std::process::id())));
         Self(random() << 64 | random())
@@ -92,24 +94,28 @@ impl CommitToken {
     /// still hangs, the call waits for its end, as long as the session's lock timeout allows. It
     /// may be made again, and by anybody: the answer stays the same.
     ///
-    /// Executes `INSERT INTO row_lock_commits (token, refused) VALUES (…, TRUE)`, and where that row
-    /// is there already, `UPDATE row_lock_commits SET refused = TRUE WHERE token = … AND refused`,
-    /// which changes nothing and counts.
+    /// Executes `INSERT INTO row_lock_commits (token, refused) VALUES (…, TRUE)`, and where that
+    /// row is there already, `UPDATE row_lock_commits SET refused = TRUE WHERE token = … AND
+    /// refused`, which changes nothing and counts.
     ///
     /// # Errors
     ///
-    /// - [`AlreadyInTransaction`](LockError::AlreadyInTransaction): a rollback would take the answer
-    ///   back;
+    /// - [`AlreadyInTransaction`](LockError::AlreadyInTransaction): a rollback would take the
+    ///   answer back;
     /// - [`Timeout`](LockError::Timeout): it is still open; ask again later;
     /// - [`ConnectionLost`](LockError::ConnectionLost): ask again on another connection;
-    /// - those of [any statement](crate::errors#any-statement); [`Database`](LockError::Database) if the
-    ///   table is missing.
+    /// - those of [any statement](crate::errors#any-statement); [`Database`](LockError::Database)
+    ///   if the table is missing.
     pub fn resolve<C: LockConnection>(&self, conn: &mut C) -> Result<Resolution, LockError> {
+        // Refused before anything is sent: in an open transaction the row would be gone with its
+        // rollback.
         if status(conn).depth.is_some_and(|depth| depth > 0) {
             return Err(LockError::AlreadyInTransaction {
                 reason: "a commit in doubt can't be resolved inside an open transaction",
             });
         }
+        // An INSERT and not a look: it waits for the end of an open transaction with this token,
+        // and it keeps a later one from committing.
         let refuse =
             format!("INSERT INTO row_lock_commits (token, refused) VALUES ('{self}', TRUE)");
         // Changes nothing; the number of rows is the answer.
@@ -118,6 +124,7 @@ impl CommitToken {
         );
         let rows = match conn.execute_returning_count(&Statement(refuse)) {
             Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => {
+                // The row may be the transaction's own, or that of an earlier `resolve`.
                 conn.execute_returning_count(&Statement(is_refused))
             }
             result => result,
@@ -129,12 +136,12 @@ impl CommitToken {
         }
     }
 
-    /// Creates the table of the tokens unless it is there. The feature `migrations` offers the same as
-    /// a migration of Diesel; the two work together.
+    /// Creates the table of the tokens unless it is there. The feature `migrations` offers the same
+    /// as a migration of Diesel; the two work together.
     ///
-    /// Executes `CREATE TABLE IF NOT EXISTS row_lock_commits (…)`, the text of the migration of that
-    /// name. On PostgreSQL `SELECT pg_advisory_xact_lock(…)` stands before it, so that sessions can
-    /// create the table at the same time.
+    /// Executes `CREATE TABLE IF NOT EXISTS row_lock_commits (…)`, the text of the migration of
+    /// that name. On PostgreSQL `SELECT pg_advisory_xact_lock(…)` stands before it, so that
+    /// sessions can create the table at the same time.
     ///
     /// # Errors
     ///

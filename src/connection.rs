@@ -18,27 +18,29 @@ use crate::backend::LockBackend;
 /// and `r2d2`'s `PooledConnection` of each. It can't be implemented outside of this crate.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a connection that can lock rows",
-    note = "rows can be locked through a `PgConnection`, `MysqlConnection`, `SqliteConnection`, or a `PooledConnection` of one of them",
+    note = "rows can be locked through a `PgConnection`, `MysqlConnection`, `SqliteConnection`, \
+            or a `PooledConnection` of one of them",
     note = "each needs the feature of diesel-row-lock of that name: `postgres`, `mysql`, `sqlite`"
 )]
 pub trait LockConnection: LoadConnection<Backend: LockBackend> {
     /// Makes the connection safe behind a pooler that lends one server session to many clients, one
-    /// transaction each (PgBouncer's `pool_mode = transaction`). Once, after the connection was made.
+    /// transaction each (PgBouncer's `pool_mode = transaction`). Once, after the connection was
+    /// made.
     ///
-    /// Diesel names its prepared statements `__diesel_stmt_0`, `__diesel_stmt_1`, …, and so does every
-    /// other client whose session it is next. Behind a pooler that does not know of them, statements
-    /// fail, or worse: a `SELECT … FOR UPDATE` runs as what somebody else has prepared by that name,
-    /// and locks a wrong row. This turns Diesel's cache off
+    /// Diesel names its prepared statements `__diesel_stmt_0`, `__diesel_stmt_1`, …, and so does
+    /// every other client whose session it is next. Behind a pooler that does not know of them,
+    /// statements fail, or worse: a `SELECT … FOR UPDATE` runs as what somebody else has prepared
+    /// by that name, and locks a wrong row. This turns Diesel's cache off
     /// ([`CacheSize::Disabled`]), so that statements have no name. Each is then parsed anew.
     /// PgBouncer from 1.21 on can be told to keep track of names instead
     /// (`max_prepared_statements`).
     ///
     /// Besides, the calls that lock by primary key ([`with_row_locks`](crate::with_row_locks),
-    /// [`with_many`](crate::RowLock::with_many)) compare the keys of the rows with those asked for on
-    /// every connection ([`LockError::WrongRow`](crate::LockError::WrongRow)).
+    /// [`with_many`](crate::RowLock::with_many)) compare the keys of the rows with those asked for
+    /// on every connection ([`LockError::WrongRow`](crate::LockError::WrongRow)).
     ///
-    /// On MySQL and MariaDB, whose statements belong to their session, it is not needed. There a locked
-    /// call that fails empties the cache, if it is on, and leaves it on.
+    /// On MySQL and MariaDB, whose statements belong to their session, it is not needed. There a
+    /// locked call that fails empties the cache, if it is on, and leaves it on.
     ///
     /// # Example
     ///
@@ -122,6 +124,8 @@ pub(crate) fn left_to<C: Connection>(conn: &mut C, to: u32) {
             .transaction_depth()
             .is_some_and(|depth| depth.get() > to)
         {
+            // Diesel refuses no such change above zero. Should it ever, a wrong depth is better
+            // than a loop without an end.
             if status
                 .change_transaction_depth(TransactionDepthChange::DecreaseDepth)
                 .is_err()

@@ -40,7 +40,8 @@ fn connect(url: &str) -> SqliteConnection {
 fn create_accounts(conn: &mut SqliteConnection) {
     use diesel::connection::SimpleConnection;
     conn.batch_execute(
-        "CREATE TABLE accounts (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, balance BIGINT NOT NULL);
+        "CREATE TABLE accounts (
+             id INTEGER PRIMARY KEY, owner TEXT NOT NULL, balance BIGINT NOT NULL);
          INSERT INTO accounts VALUES (1, 'Ada', 1000), (2, 'Grace', 500);",
     )
     .expect("two accounts");

@@ -34,7 +34,8 @@ impl Hold for HoldAtMost {
 /// A limit to the time that a lock is held, which the backend `DB` has.
 #[diagnostic::on_unimplemented(
     message = "`{DB}` can't limit how long a lock is held",
-    note = "`.hold_at_most(d)` is for PostgreSQL, MySQL and MariaDB; SQLite has no server that could end a transaction"
+    note = "`.hold_at_most(d)` is for PostgreSQL, MySQL and MariaDB; \
+            SQLite has no server that could end a transaction"
 )]
 pub trait LockHold<DB>: Hold {}
 

@@ -18,7 +18,8 @@
 //! # /*
 //! fn transfer(conn: &mut PgConnection, from: i32, to: i32, amount: i64) -> Result<(), BankError> {
 //! # */
-//! # fn transfer(conn: &mut SqliteConnection, from: i32, to: i32, amount: i64) -> Result<(), BankError> {
+//! # type Moved = Result<(), BankError>;
+//! # fn transfer(conn: &mut SqliteConnection, from: i32, to: i32, amount: i64) -> Moved {
 //!     with_row_locks(conn, [from, to], |conn, [mut from, mut to]: [Locked<Account>; 2]| {
 //!         if from.balance < amount {
 //!             return Err(BankError::InsufficientFunds);
@@ -79,11 +80,11 @@
 //!
 //! # What is guaranteed
 //!
-//! - **Fresh.** The model is what the locking statement itself returned, not what an earlier read, or
-//!   the transaction's snapshot, says.
+//! - **Fresh.** The model is what the locking statement itself returned, not what an earlier read,
+//!   or the transaction's snapshot, says.
 //! - **`Ok` means committed**, or inside an open transaction, released into it. A closure that
-//!   swallows an error after which the server rolled back, or that ends the transaction itself, gets
-//!   an error ([`LockError::Aborted`], [`LockError::Escaped`]).
+//!   swallows an error after which the server rolled back, or that ends the transaction itself,
+//!   gets an error ([`LockError::Aborted`], [`LockError::Escaped`]).
 //! - **`Err` says what happened**: [`LockError::outcome`].
 //! - **A panic unlocks** before it leaves the call.
 //! - **The first cause wins.** Troubles that follow from an error don't replace it.
@@ -94,30 +95,33 @@
 //! # What is not
 //!
 //! - What a closure has committed itself can't be taken back.
-//! - On MySQL and MariaDB a query can lock nothing without an error: behind a view or a common table
-//!   expression that is materialized, in a table of MyISAM ([`RowLock::with`], *What is locked*).
-//!   [`RowLock::check`] tests a query.
+//! - On MySQL and MariaDB a query can lock nothing without an error: behind a view or a common
+//!   table expression that is materialized, in a table of MyISAM ([`RowLock::with`], *What is
+//!   locked*). [`RowLock::check`] tests a query.
 //! - An error of SQL's own (`RAISE`, `SIGNAL`) in exactly the words of the server is taken for the
 //!   server's ([`LockError`]).
-//! - A lock holds off those who lock or write. A plain `SELECT` goes on reading the last committed row.
+//! - A lock holds off those who lock or write. A plain `SELECT` goes on reading the last committed
+//!   row.
 //! - SQLite has no row locks. There a locked call holds the write lock of the whole database
-//!   (`BEGIN IMMEDIATE`); readers go on. A database that was opened read-only can't be locked at all;
-//!   SQLite then says nothing until the first write.
+//!   (`BEGIN IMMEDIATE`); readers go on. A database that was opened read-only can't be locked at
+//!   all; SQLite then says nothing until the first write.
 //! - Inside an open transaction the lock lasts until that one ends.
 //!
 //! # Crate features
 //!
 //! No backend is on by default.
 //!
-//! - **`postgres`**, **`mysql`**, **`sqlite`**: the backend of that name, linked to the system's client
-//!   library, as Diesel's features of the same names.
+//! - **`postgres`**, **`mysql`**, **`sqlite`**: the backend of that name, linked to the system's
+//!   client library, as Diesel's features of the same names.
 //! - **`migrations`**: the module
-//!   [`migrations`](https://docs.rs/diesel-row-lock/latest/diesel_row_lock/migrations/), the tables of
-//!   leases and commit tokens as migrations of Diesel.
-//! - **`race`**: the module [`race`](https://docs.rs/diesel-row-lock/latest/diesel_row_lock/race/), which
-//!   proves that code has a race, and that the lock cures it. For `dev-dependencies`.
-//! - **`tracing`**, **`metrics`**: a span for each locked call, counters and histograms; see [`telemetry`].
-//! - **`bundled-postgres`**, **`bundled-sqlite`**: the same with a client library built from source.
+//!   [`migrations`](https://docs.rs/diesel-row-lock/latest/diesel_row_lock/migrations/), the tables
+//!   of leases and commit tokens as migrations of Diesel.
+//! - **`race`**: the module [`race`](https://docs.rs/diesel-row-lock/latest/diesel_row_lock/race/),
+//!   which proves that code has a race, and that the lock cures it. For `dev-dependencies`.
+//! - **`tracing`**, **`metrics`**: a span for each locked call, counters and histograms; see
+//!   [`telemetry`].
+//! - **`bundled-postgres`**, **`bundled-sqlite`**: the same with a client library built from
+//!   source.
 
 #![warn(
     elided_lifetimes_in_paths,

@@ -13,12 +13,13 @@ use std::ops::{Deref, DerefMut};
 ///
 /// # What it proves
 ///
-/// That the open transaction has locked the row *that it was made for*: the row is locked as long as
-/// the `Locked` exists, and safe code can't make a `Locked` without the lock. It does not prove that the
-/// model in it is still that row. The fields are there to be changed, so `DerefMut` gives `&mut M`, and
-/// no type allows `account.balance += 1` but not `*account = other` or `std::mem::swap`. Code that puts
-/// another model or another key into a `Locked` can save a row that was never locked. Code that has to
-/// be sure compares the key, or locks the row again, which takes a savepoint and one statement.
+/// That the open transaction has locked the row *that it was made for*: the row is locked as long
+/// as the `Locked` exists, and safe code can't make a `Locked` without the lock. It does not prove
+/// that the model in it is still that row. The fields are there to be changed, so `DerefMut` gives
+/// `&mut M`, and no type allows `account.balance += 1` but not `*account = other` or
+/// `std::mem::swap`. Code that puts another model or another key into a `Locked` can save a row
+/// that was never locked. Code that has to be sure compares the key, or locks the row again, which
+/// takes a savepoint and one statement.
 ///
 /// The technique, a rank-2 closure that brands what it lends, is that of Launchbury and Peyton
 /// Jones, *Lazy Functional State Threads* (1994).
@@ -36,7 +37,8 @@ use std::ops::{Deref, DerefMut};
 ///
 /// # fn main() -> Result<(), LockError> {
 /// # let conn = &mut establish_connection();
-/// let balance = with_row_lock(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+/// let ada = accounts::table.find(1);
+/// let balance = with_row_lock(conn, ada, |conn, mut account: Locked<Account>| {
 ///     charge_fee(&mut account);
 ///     let saved: Account = account.save_changes(conn)?;
 ///     Ok::<_, LockError>(saved.balance)

@@ -1,8 +1,8 @@
 //! The crate's tables as migrations, one set per backend, with the feature `migrations`.
 //!
 //! Each set makes the tables of the commit tokens (`row_lock_commits`) and of the leases
-//! (`row_lock_leases`, `row_lock_lease_floor`, `row_lock_overrides`). A program runs it beside its own
-//! migrations, by `MigrationHarness` of `diesel_migrations`. Locked calls without a
+//! (`row_lock_leases`, `row_lock_lease_floor`, `row_lock_overrides`). A program runs it beside its
+//! own migrations, by `MigrationHarness` of `diesel_migrations`. Locked calls without a
 //! [`CommitToken`](crate::CommitToken) or a [`Lease`](crate::Lease) need none of these tables.
 //!
 //! # Example
@@ -27,14 +27,14 @@
 //!
 //! [`CommitToken::create_table`](crate::CommitToken::create_table) and
 //! [`Lease::create_tables`](crate::Lease::create_tables) execute the text of the same files. Each
-//! statement does nothing where its table exists, so a program can use one way, the other, or both, in
-//! either order.
+//! statement does nothing where its table exists, so a program can use one way, the other, or both,
+//! in either order.
 //!
 //! # Back
 //!
-//! Diesel records the migrations of all sets in one table, and reverts the version that is the latest
-//! of all. `revert_last_migration` and `revert_all_migrations` fail with `UnknownMigrationVersion` where
-//! a version is of another set. To revert this set alone:
+//! Diesel records the migrations of all sets in one table, and reverts the version that is the
+//! latest of all. `revert_last_migration` and `revert_all_migrations` fail with
+//! `UnknownMigrationVersion` where a version is of another set. To revert this set alone:
 //!
 //! ```
 //! use diesel::migration::MigrationSource;

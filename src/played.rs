@@ -24,6 +24,7 @@ mod thread {
                 REPORT.take();
             }
         }
+        // Taken out by a `Drop`: the part may panic, and the thread may be used again.
         REPORT.set(Some(report));
         let _take_out = TakeOut;
         act()

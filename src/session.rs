@@ -32,8 +32,8 @@ impl fmt::Display for SessionId {
 pub struct Session {
     /// Who. A [prepared transaction](Self::is_prepared_transaction) has no session; its id is 0.
     pub id: SessionId,
-    /// By what name it has introduced itself: `application_name` on PostgreSQL. MySQL and MariaDB don't
-    /// tell.
+    /// By what name it has introduced itself: `application_name` on PostgreSQL. MySQL and MariaDB
+    /// don't tell.
     pub application: Option<String>,
     /// The statement that it is in. Of who is [idle](Self::idle) the last one, on PostgreSQL; there
     /// MySQL and MariaDB don't tell.
@@ -44,9 +44,9 @@ pub struct Session {
 
 impl Session {
     /// Whether this is a transaction that was prepared for two-phase commit. No session holds its
-    /// locks, so none can be cancelled or terminated; they last until somebody sends `COMMIT PREPARED`
-    /// or `ROLLBACK PREPARED` (`XA COMMIT`, `XA ROLLBACK`). On PostgreSQL the query names it, where the
-    /// lock is a row's.
+    /// locks, so none can be cancelled or terminated; they last until somebody sends `COMMIT
+    /// PREPARED` or `ROLLBACK PREPARED` (`XA COMMIT`, `XA ROLLBACK`). On PostgreSQL the query names
+    /// it, where the lock is a row's.
     pub fn is_prepared_transaction(&self) -> bool {
         self.id.0 == 0
     }

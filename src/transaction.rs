@@ -62,13 +62,18 @@ fn transact<C, T, R, E>(
 where
     C: LockConnection,
 {
+    // The race prover can't interrupt a transaction on another connection than the one that it
+    // watches, so it has to know of one.
     let seen = played::statements_seen();
     let mut transaction = Transaction::begin(conn, request)?;
     played::has_begun(seen);
+    // From here on each way out of this function, a panic included, ends the transaction: by one of
+    // the calls below, or by the `Drop` of `Transaction`.
     let acquired = match acquire(transaction.conn) {
         Ok(acquired) => acquired,
         Err(error) => return Err(transaction.fail(error).into()),
     };
+    // `hold_at_most` counts from the lock: the wait for it is not the closure's time.
     transaction.held_since = Instant::now();
     attempt.locked();
     match body(transaction.conn, acquired) {
@@ -77,6 +82,8 @@ where
             Ok(value)
         }
         Err(error) => {
+            // That the closure has ended the transaction weighs more than its own error: a part of
+            // its work may be durable.
             transaction.roll_back()?;
             Err(Failure::Own(error))
         }
@@ -93,6 +100,7 @@ pub(crate) fn run_alone<C, R>(
 where
     C: LockConnection,
 {
+    // Asked before the statement runs: an error can leave Diesel's manager without a depth.
     let alone = status(conn).depth == Some(0);
     let seen = played::statements_seen();
     let result = statement(conn);
@@ -142,6 +150,7 @@ impl<C: LockConnection> Drop for Transaction<'_, C> {
             Phase::Ending => self.give_up(),
             Phase::Over => {}
         }));
+        // Nothing is known of the transaction now, and a pool must not lend the connection again.
         if ended.is_err() {
             mark_broken(self.conn);
         }
@@ -159,9 +168,12 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
                 Level::Outermost(Self::begin_outermost(conn, request)?)
             }
             Some(0) => Level::Outermost(Self::begin_outermost(conn, request)?),
+            // Both are refused before anything is sent, so the outer transaction stays as it is. In
+            // an aborted one a `SAVEPOINT` would fail with an error that hides the first cause.
             Some(_) if request.outermost => return Err(LockError::nested_in_transaction()),
             Some(_) if before.must_roll_back => return Err(LockError::Aborted { source: None }),
             Some(depth) => {
+                // Before the savepoint: after a refusal there must be none to take back.
                 C::Backend::check_outer(conn)?;
                 let waiting = request.settings.waiting;
                 C::Backend::savepoint(conn, &savepoint_name(depth), waiting)
@@ -169,6 +181,8 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
                 Level::Nested(depth)
             }
         };
+        // Diesel has not seen the BEGIN. Unless its depth is raised, a nested `transaction` in the
+        // closure sends another BEGIN in the place of a SAVEPOINT.
         entered(conn)?;
         Ok(Self {
             conn,
@@ -217,10 +231,12 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         );
         self.end(|this| match this.level {
             Level::Nested(_) if !(victim && C::Backend::VICTIM_LOSES_TRANSACTION) => {
+                // The outer transaction goes on, with this connection and its prepared statements.
                 C::Backend::forget_statements(this.conn);
                 // The reason is the lock's, whatever becomes of this.
                 drop(this.undo());
             }
+            // Without the outer transaction there is no savepoint to go back to.
             _ => this.give_up(),
         });
         error
@@ -239,10 +255,12 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
     fn undo(&mut self) -> Result<(), LockError> {
         let now = status(self.conn);
         match now.depth {
+            // Diesel itself has seen the transaction end.
             Some(depth) if depth <= self.outer() => return Err(self.escaped(None)),
             Some(_) => match self.send_rollback(now.must_roll_back) {
                 Ok(()) => left_to(self.conn, self.outer()),
                 Err(EndError::Gone(error)) => return Err(self.escaped(Some(error))),
+                // It may still be open, with its locks.
                 Err(EndError::Refused(_) | EndError::Unknown(_)) => self.give_up(),
             },
             // The connection is lost, or a nested call lost the whole transaction.
@@ -285,6 +303,8 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
             Some(depth) if depth <= self.outer() => Err(self.escaped(None)),
             Some(_) if !now.must_roll_back => self.send_commit(),
             Some(_) => {
+                // PostgreSQL would answer the COMMIT with a ROLLBACK, which Diesel reports as
+                // success.
                 self.undo()?;
                 Err(LockError::Aborted { source: None })
             }
@@ -339,6 +359,8 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
                 Err(classify::<C::Backend>(error, Waiting::Session))
             }
             Err(EndError::Unknown(error)) => {
+                // The COMMIT is not sent again: it may have worked. What follows only frees the
+                // session.
                 self.give_up();
                 let source = error.into();
                 Err(LockError::CommitUnknown { source })
@@ -356,6 +378,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
                 left_to(self.conn, 0);
             }
         }
+        // Behind the rollback: an aborted transaction refuses the statement.
         C::Backend::forget_escape(self.conn);
         let source = error.map(Arc::new);
         LockError::Escaped { source }
@@ -386,6 +409,8 @@ fn abandon<C: LockConnection>(conn: &mut C, settings: Settings) -> Result<(), Di
         // SQLite refuses to roll back nothing; Diesel has then noticed that nothing is open.
         Err(_) if status(conn).depth == Some(0) => Ok(()),
         Err(error) => {
+            // The server may still hold the locks. A pool closes a broken connection, which frees
+            // them.
             mark_broken(conn);
             Err(error)
         }

@@ -38,8 +38,8 @@ pub(crate) trait Bank: Send {
     /// Takes out without a lock: **loses money** when others book on the same account.
     fn withdraw_by_hand(&mut self, id: i32, amount: i64) -> Result<i64, BankError>;
 
-    /// Gives the account the owner that `ask` returns, who is told the present one and may take minutes:
-    /// meanwhile the operator holds a lease. `None` leaves the account as it is.
+    /// Gives the account the owner that `ask` returns, who is told the present one and may take
+    /// minutes: meanwhile the operator holds a lease. `None` leaves the account as it is.
     fn edit_owner(
         &mut self,
         id: i32,

@@ -102,8 +102,8 @@ impl Bank for Conn {
         by_version(self, id, |account| account.withdraw(amount))
     }
 
-    // Nobody is kept from booking meanwhile: a lease only keeps away those who ask for it. `guarded`
-    // refuses the name of an operator who took longer than the lease lasts.
+    // Nobody is kept from booking meanwhile: a lease only keeps away those who ask for it.
+    // `guarded` refuses the name of an operator who took longer than the lease lasts.
     fn edit_owner(
         &mut self,
         id: i32,
@@ -161,8 +161,8 @@ fn rename(conn: &mut Conn, id: i32, owner: &str) -> Result<(), BankError> {
     Ok(())
 }
 
-/// Writes the account and what happened to it; returns the new balance. The version counts up for those
-/// who save without a lock.
+/// Writes the account and what happened to it; returns the new balance. The version counts up for
+/// those who save without a lock.
 fn save(conn: &mut Conn, account: &Account, entry: &Entry) -> Result<i64, BankError> {
     diesel::update(account)
         .set((account, accounts::version.eq(accounts::version + 1)))
@@ -179,7 +179,8 @@ fn note(conn: &mut Conn, entry: &Entry) -> QueryResult<()> {
 }
 
 /// Without a lock until the write, which fails if somebody has booked since the read. Not by
-/// `update_versioned`, whose only statement is that write: the journal belongs to the same transaction.
+/// `update_versioned`, whose only statement is that write: the journal belongs to the same
+/// transaction.
 fn by_version(
     conn: &mut Conn,
     id: i32,

@@ -108,9 +108,12 @@ fn look_up(error: &DieselError, backends: &[Words]) -> Option<Cause> {
     let DieselError::DatabaseError(kind, info) = error else {
         return None;
     };
+    // Diesel sets this kind by the state of the connection, whatever the text says.
     if matches!(kind, DatabaseErrorKind::ClosedConnection) {
         return Some(Cause::ConnectionLost);
     }
+    // The texts come before the kinds: a text is of one server, and a kind is shared by errors of
+    // different causes.
     let mut rows = backends.iter().flat_map(Words::messages);
     rows.find(|(pattern, _)| is_like(info.message(), pattern))
         .map(|&(_, cause)| cause)

@@ -12,6 +12,8 @@ use crate::error::LockError;
 pub(crate) fn classify<B: ErrorBackend>(error: DieselError, waiting: Waiting) -> LockError {
     match cause_in::<B>(&error) {
         Some(cause) => cause.into_error(error, waiting),
+        // Nothing about locks: a violated constraint, or an error of Diesel's own such as
+        // `NotFound`.
         None => error.into(),
     }
 }

@@ -71,6 +71,7 @@ impl From<LockError> for DieselError {
             | LockError::Database(source)
                 if told =>
             {
+                // As a rule no clone exists, and the very error that Diesel made goes back.
                 Arc::try_unwrap(source).unwrap_or_else(told_again)
             }
             other => Self::QueryBuilderError(Box::new(other)),

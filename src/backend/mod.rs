@@ -1,8 +1,8 @@
 //! [`LockBackend`]: the backend-neutral interface to a database whose rows can be locked.
 //!
 //! Its parts lie side by side: [`ErrorBackend`] (what an error means), [`TransactionBackend`] and
-//! [`LeaseBackend`]. `cause.rs` knows nothing of [`LockError`]; `classify.rs` turns a cause into one,
-//! and `convert.rs` turns one into Diesel's error and back.
+//! [`LeaseBackend`]. `cause.rs` knows nothing of [`LockError`]; `classify.rs` turns a cause into
+//! one, and `convert.rs` turns one into Diesel's error and back.
 
 mod cause;
 mod classify;

@@ -94,6 +94,7 @@ pub trait TransactionBackend: Backend {
     where
         C: LoadConnection<Backend = Self>,
     {
+        // Where settings are local to the transaction, they end with it.
         let _ = settings;
         Self::roll_back_all(conn)
     }
@@ -129,6 +130,8 @@ pub trait TransactionBackend: Backend {
     where
         C: LoadConnection<Backend = Self>,
     {
+        // PostgreSQL refuses each further statement by itself, and turns the COMMIT into a
+        // rollback.
         let _ = (conn, name, waiting);
     }
 

@@ -29,10 +29,10 @@ use crate::session::Session;
 /// # How an error is recognized
 ///
 /// Diesel keeps neither SQLSTATE nor error number, so the text decides, in every language of the
-/// server, to the letter: an error of your own (`RAISE`, `SIGNAL`), or a value that is quoted in one,
-/// is not taken for the server's because it begins like it or names a lock. One in exactly the
-/// server's words can't be told from it. The harm is bounded: the work is rolled back either
-/// way, so the outcome is right. But the variant is that of the server's error, and a
+/// server, to the letter: an error of your own (`RAISE`, `SIGNAL`), or a value that is quoted in
+/// one, is not taken for the server's because it begins like it or names a lock. One in exactly the
+/// server's words can't be told from it. The harm is bounded: the work is rolled back either way,
+/// so the outcome is right. But the variant is that of the server's error, and a
 /// [`Retry`](crate::Retry) runs the closure again.
 ///
 /// The page [`errors`](crate::errors) lists which call can return which variant.
@@ -138,8 +138,8 @@ pub enum LockError {
         source: Option<Arc<DieselError>>,
     },
 
-    /// The lock was held longer than [`RowLock::hold_at_most`](crate::RowLock::hold_at_most) allows.
-    /// `COMMIT` was not sent, and the server may have ended the session.
+    /// The lock was held longer than [`RowLock::hold_at_most`](crate::RowLock::hold_at_most)
+    /// allows. `COMMIT` was not sent, and the server may have ended the session.
     HoldExpired {
         /// How long it may be held.
         limit: Duration,
@@ -179,8 +179,8 @@ pub enum LockError {
         key: String,
     },
 
-    /// The row is not of the version that the caller has seen: somebody has saved it, or deleted it,
-    /// since. Nothing was changed. Read it again.
+    /// The row is not of the version that the caller has seen: somebody has saved it, or deleted
+    /// it, since. Nothing was changed. Read it again.
     StaleRow {
         /// The primary key.
         key: String,
@@ -196,8 +196,8 @@ pub enum LockError {
         version: i64,
     },
 
-    /// Somebody else holds the [lease](crate::lease), and has not let go within the time that the call
-    /// may wait.
+    /// Somebody else holds the [lease](crate::lease), and has not let go within the time that the
+    /// call may wait.
     LeaseHeld {
         /// Its name.
         lease: String,
@@ -205,8 +205,8 @@ pub enum LockError {
         holder: Option<String>,
     },
 
-    /// The [lease](crate::lease) is lost: it was released, its time is over, or another session holds
-    /// it. Nothing was changed.
+    /// The [lease](crate::lease) is lost: it was released, its time is over, or another session
+    /// holds it. Nothing was changed.
     ///
     /// The token is the one that the lease had when it was acquired. It has nothing to do with a
     /// [`CommitToken`](crate::CommitToken), which says whether a transaction has committed.
@@ -352,8 +352,8 @@ impl LockError {
 
     pub(crate) fn nested_in_transaction() -> Self {
         Self::AlreadyInTransaction {
-            reason:
-                "`.outermost()` was asked for, but a transaction is already open on this connection",
+            reason: "`.outermost()` was asked for, \
+                 but a transaction is already open on this connection",
         }
     }
 }

@@ -18,27 +18,27 @@ use crate::error::LockError;
 impl Lease {
     /// Acquires the lease if it is free or expired.
     ///
-    /// `owner` is shown to other sessions. It gives no rights: a lease has one holder at a time, and a
-    /// second call with the same owner finds it held. What counts is the [`Handle`](super::Handle) in the
-    /// [`HeldLease`].
+    /// `owner` is shown to other sessions. It gives no rights: a lease has one holder at a time,
+    /// and a second call with the same owner finds it held. What counts is the
+    /// [`Handle`](super::Handle) in the [`HeldLease`].
     ///
-    /// Executes, on PostgreSQL, one statement (two for a lease without a row): `WITH … (SELECT … FOR UPDATE
-    /// SKIP LOCKED) UPDATE row_lock_leases SET … RETURNING …`. Elsewhere a transaction that reads the row,
-    /// locks it and writes it; on MySQL and MariaDB at READ COMMITTED, whatever the session's isolation
-    /// level is.
+    /// Executes, on PostgreSQL, one statement (two for a lease without a row): `WITH … (SELECT …
+    /// FOR UPDATE SKIP LOCKED) UPDATE row_lock_leases SET … RETURNING …`. Elsewhere a transaction
+    /// that reads the row, locks it and writes it; on MySQL and MariaDB at READ COMMITTED, whatever
+    /// the session's isolation level is.
     ///
-    /// A conflict with a concurrent transaction, as REPEATABLE READ and SERIALIZABLE have them, and a
-    /// deadlock are retried up to nine times.
+    /// A conflict with a concurrent transaction, as REPEATABLE READ and SERIALIZABLE have them, and
+    /// a deadlock are retried up to nine times.
     ///
     /// # Errors
     ///
-    /// - [`LeaseHeld`](LockError::LeaseHeld): another session holds the lease, or changes its row at this
-    ///   moment;
-    /// - [`InvalidLease`](LockError::InvalidLease): the name, the note, the owner or the time to live
-    ///   can't be; nothing is sent;
+    /// - [`LeaseHeld`](LockError::LeaseHeld): another session holds the lease, or changes its row
+    ///   at this moment;
+    /// - [`InvalidLease`](LockError::InvalidLease): the name, the note, the owner or the time to
+    ///   live can't be; nothing is sent;
     /// - [`AlreadyInTransaction`](LockError::AlreadyInTransaction): a transaction is open, whose
-    ///   rollback would take the lease away again unnoticed; on MySQL and MariaDB also one that Diesel
-    ///   does not know of;
+    ///   rollback would take the lease away again unnoticed; on MySQL and MariaDB also one that
+    ///   Diesel does not know of;
     /// - [`CommitUnknown`](LockError::CommitUnknown): the connection was lost.
     ///   [`holder`](Self::holder) tells, on another one;
     /// - those of [any statement](crate::errors#any-statement).
@@ -62,12 +62,13 @@ impl Lease {
         }
     }
 
-    /// In a transaction. It looks first, without a lock, and so a caller that is frozen in this moment does
-    /// not keep the row from its holder.
+    /// In a transaction. It looks first, without a lock, and so a caller that is frozen in this
+    /// moment does not keep the row from its holder.
     ///
-    /// Whether the lease is free counts when the row is locked, in the statement that writes it. MySQL's
-    /// clock stands still within a statement: one that began before another session's `COMMIT`, and sees
-    /// what that wrote, takes its end for one by a clock that was set back since.
+    /// Whether the lease is free counts when the row is locked, in the statement that writes it.
+    /// MySQL's clock stands still within a statement: one that began before another session's
+    /// `COMMIT`, and sees what that wrote, takes its end for one by a clock that was set back
+    /// since.
     fn take_if_free<C>(&self, conn: &mut C, values: Values<'_>) -> Result<LeaseRow, LockError>
     where
         C: LockConnection,
@@ -92,8 +93,8 @@ impl Lease {
 
     /// Acquires the lease as soon as it is free or expired.
     ///
-    /// It polls, with pauses of 10 to 250 ms that have a random part. Callers are not served in the order
-    /// of their calls.
+    /// It polls, with pauses of 10 to 250 ms that have a random part. Callers are not served in the
+    /// order of their calls.
     ///
     /// Executes the SQL of [`try_acquire`](Self::try_acquire).
     ///
@@ -113,8 +114,8 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// Those of [`try_acquire`](Self::try_acquire); [`LeaseHeld`](LockError::LeaseHeld) if the time is
-    /// over.
+    /// Those of [`try_acquire`](Self::try_acquire); [`LeaseHeld`](LockError::LeaseHeld) if the time
+    /// is over.
     pub fn acquire_timeout<C: LockConnection>(
         &self,
         conn: &mut C,
@@ -130,6 +131,8 @@ impl Lease {
         owner: &str,
         end: Option<Instant>,
     ) -> Result<HeldLease, LockError> {
+        // The jitter adds up to as much again. Without it callers that were refused together would
+        // come again together.
         let mut pauses = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(10))
             .with_max_delay(Duration::from_millis(125))
@@ -142,6 +145,7 @@ impl Lease {
                 result => return result,
             };
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            // Behind the attempt: a timeout of zero is one attempt.
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(held);
             }
@@ -150,11 +154,11 @@ impl Lease {
         }
     }
 
-    /// Takes the lease for `admin`, whoever holds it, and leaves a row behind that says who took it from
-    /// whom, and why ([`overrides`](Self::overrides)).
+    /// Takes the lease for `admin`, whoever holds it, and leaves a row behind that says who took it
+    /// from whom, and why ([`overrides`](Self::overrides)).
     ///
-    /// Whoever held it is from now on too late for [`guarded`](HeldLease::guarded) writes. A guarded
-    /// write that is on its way is waited for.
+    /// Whoever held it is from now on too late for [`guarded`](HeldLease::guarded) writes. A
+    /// guarded write that is on its way is waited for.
     ///
     /// Executes, on PostgreSQL, one statement that writes the lease and the row of
     /// `row_lock_overrides`; elsewhere a transaction.
@@ -199,6 +203,8 @@ impl Lease {
             one_row(conn, at_once.take_over, values)?.ok_or_else(|| self.held(None))?
         } else {
             transaction(conn, |conn| {
+                // There must be a row to lock: between two that find none and insert one, MySQL's
+                // gap locks are a deadlock.
                 changed(conn, C::Backend::ENSURE_ROW, values)?;
                 let before = look(conn, LOCK, values)?.into_iter().next();
                 changed(conn, TAKE, values)?;
@@ -245,8 +251,8 @@ impl Lease {
         }
     }
 
-    /// A holder whose lease has expired, but whose guarded transaction is still open, has the row locked:
-    /// the one that was `seen` in it.
+    /// A holder whose lease has expired, but whose guarded transaction is still open, has the row
+    /// locked: the one that was `seen` in it.
     fn lock_no_wait<C>(
         &self,
         conn: &mut C,

@@ -10,12 +10,12 @@ use crate::error::LockError;
 /// Identifies one holding of a lease: its fencing token and a random part.
 ///
 /// Its text form is safe in a form field, a URL or a cookie: the token, a hyphen and 16 hexadecimal
-/// digits. With the lease's name it brings back the [`HeldLease`](super::HeldLease) in another request
-/// or process ([`Lease::with_handle`](super::Lease::with_handle)).
+/// digits. With the lease's name it brings back the [`HeldLease`](super::HeldLease) in another
+/// request or process ([`Lease::with_handle`](super::Lease::with_handle)).
 ///
 /// The token alone would do as long as the database never goes back in time. After a restore from a
-/// backup, or a failover to a server that lags behind, the same token can be given to another holder.
-/// The random part tells the two apart. It is not a secret, and no password.
+/// backup, or a failover to a server that lags behind, the same token can be given to another
+/// holder. The random part tells the two apart. It is not a secret, and no password.
 ///
 /// # Example
 ///
@@ -56,6 +56,7 @@ impl Handle {
 /// The random part of a new holding, seeded by the operating system.
 pub(super) fn random() -> i64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
+    // Relaxed: the numbers only have to differ.
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let random = RandomState::new().hash_one((count, std::process::id()));
     i64::from_ne_bytes(random.to_ne_bytes())
@@ -70,7 +71,8 @@ impl fmt::Display for Handle {
 impl FromStr for Handle {
     type Err = LockError;
 
-    /// Accepts what [`Display`](fmt::Display) writes and nothing else, so that a handle has one text.
+    /// Accepts what [`Display`](fmt::Display) writes and nothing else, so that a handle has one
+    /// text.
     fn from_str(text: &str) -> Result<Self, LockError> {
         let parts = text.split_once('-').and_then(|(token, nonce)| {
             let nonce = u64::from_str_radix(nonce, 16).ok()?;

@@ -21,9 +21,9 @@ use crate::transaction::{run, Request};
 
 /// A lease that was acquired: the lease and its [`Handle`].
 ///
-/// Whether it is *still* held only the server can say, and only [`guarded`](Self::guarded) makes sure.
-/// It holds no connection and is not released when it is dropped: that takes a connection, or time.
-/// Kept somewhere as its name and its [`handle`](Self::handle), it outlives the process
+/// Whether it is *still* held only the server can say, and only [`guarded`](Self::guarded) makes
+/// sure. It holds no connection and is not released when it is dropped: that takes a connection, or
+/// time. Kept somewhere as its name and its [`handle`](Self::handle), it outlives the process
 /// ([`Lease::with_handle`]).
 #[derive(Clone)]
 #[must_use = "a lease is held until it is released, or its time is over"]
@@ -54,8 +54,8 @@ impl fmt::Debug for HeldLease {
 impl Lease {
     /// The lease as acquired earlier with this handle, in another request or another process.
     ///
-    /// Sends no SQL: a handle that is not, or no longer, that of the lease's holder is found where it is
-    /// used.
+    /// Sends no SQL: a handle that is not, or no longer, that of the lease's holder is found where
+    /// it is used.
     ///
     /// # Example
     ///
@@ -67,12 +67,15 @@ impl Lease {
     /// # let conn = &mut establish_connection();
     /// # Lease::create_tables(conn)?;
     /// // A user begins to edit; the handle goes into a hidden field of the form …
-    /// let field: String = Lease::named("accounts/1").try_acquire(conn, "Ada")?.handle().to_string();
+    /// let lease = Lease::named("accounts/1");
+    /// let field: String = lease.try_acquire(conn, "Ada")?.handle().to_string();
     ///
     /// // … and comes back with it.
     /// let held = Lease::named("accounts/1").with_handle(field.parse()?);
     /// held.guarded(conn, |conn| {
-    ///     diesel::update(accounts::table.find(1)).set(accounts::owner.eq("Ada L.")).execute(conn)?;
+    ///     diesel::update(accounts::table.find(1))
+    ///         .set(accounts::owner.eq("Ada L."))
+    ///         .execute(conn)?;
     ///     Ok::<_, LockError>(())
     /// })?;
     /// held.release(conn)?;
@@ -109,37 +112,39 @@ impl HeldLease {
     }
 
     /// The fencing token: higher than that of every earlier holder of this lease, also after it was
-    /// released, has expired, was overridden or purged. It is at least the server's clock in microseconds
-    /// since 1970.
+    /// released, has expired, was overridden or purged. It is at least the server's clock in
+    /// microseconds since 1970.
     ///
-    /// A store outside of this database can be guarded by it, too, if it refuses a token lower than one
-    /// that it has seen. The database itself also checks the random part of the [`Handle`], which tells
-    /// holders apart whose tokens are equal: after a restore from a backup, on a server whose clock is
-    /// behind.
+    /// A store outside of this database can be guarded by it, too, if it refuses a token lower than
+    /// one that it has seen. The database itself also checks the random part of the [`Handle`],
+    /// which tells holders apart whose tokens are equal: after a restore from a backup, on a server
+    /// whose clock is behind.
     pub fn token(&self) -> i64 {
         self.handle.token()
     }
 
     /// Lets the lease last its whole [time to live](Lease::ttl) from now on, if it is still held.
     ///
-    /// It waits for a [guarded](Self::guarded) write of this holder, and the time to live begins when that
-    /// wait is over: after `Ok` the lease lasts at least that long from the moment at which the server
-    /// wrote it. A lease that expires during this wait is renewed all the same, unless another session was
-    /// faster to take it.
+    /// It waits for a [guarded](Self::guarded) write of this holder, and the time to live begins
+    /// when that wait is over: after `Ok` the lease lasts at least that long from the moment at
+    /// which the server wrote it. A lease that expires during this wait is renewed all the same,
+    /// unless another session was faster to take it.
     ///
-    /// Executes, on PostgreSQL, `WITH … (SELECT … FROM row_lock_leases WHERE name = … AND token = … AND …
-    /// FOR UPDATE) UPDATE row_lock_leases SET expires_at = …, ttl = …`; elsewhere the two as a
-    /// transaction.
+    /// Executes, on PostgreSQL, `WITH … (SELECT … FROM row_lock_leases WHERE name = … AND token = …
+    /// AND … FOR UPDATE) UPDATE row_lock_leases SET expires_at = …, ttl = …`; elsewhere the two as
+    /// a transaction.
     ///
     /// # Errors
     ///
-    /// - [`StaleToken`](LockError::StaleToken): the lease was released, has expired, or another session
-    ///   holds it;
-    /// - [`Timeout`](LockError::Timeout): a [guarded](Self::guarded) transaction has the row locked for
-    ///   too long;
+    /// - [`StaleToken`](LockError::StaleToken): the lease was released, has expired, or another
+    ///   session holds it;
+    /// - [`Timeout`](LockError::Timeout): a [guarded](Self::guarded) transaction has the row locked
+    ///   for too long;
     /// - those of [`Lease::try_acquire`], but for `LeaseHeld`.
     pub fn renew<C: LockConnection>(&self, conn: &mut C) -> Result<(), LockError> {
         let values = self.values()?;
+        // Before the statement is sent: the server reads its clock later, so this side's end of the
+        // lease is never behind the server's.
         let sent = Instant::now();
         let rows = match C::Backend::AT_ONCE {
             Some(at_once) => execute(conn, at_once.renew, values)?,
@@ -149,6 +154,7 @@ impl HeldLease {
                 _ => changed(conn, RENEW, values),
             })?,
         };
+        // A renewal that found another holder must not put the end off.
         self.mine(rows > 0)?;
         self.times.renewed(sent);
         Ok(())
@@ -158,39 +164,39 @@ impl HeldLease {
     ///
     /// A lease that has expired, but that no other session has taken, can be released, too.
     ///
-    /// Executes `UPDATE row_lock_leases SET owner = NULL, … WHERE name = … AND token = … AND nonce = … AND
-    /// owner IS NOT NULL`.
+    /// Executes `UPDATE row_lock_leases SET owner = NULL, … WHERE name = … AND token = … AND nonce
+    /// = … AND owner IS NOT NULL`.
     ///
     /// # Errors
     ///
-    /// - [`StaleToken`](LockError::StaleToken): it was released before, or another session holds it, which
-    ///   keeps it;
+    /// - [`StaleToken`](LockError::StaleToken): it was released before, or another session holds
+    ///   it, which keeps it;
     /// - those of [`Lease::try_acquire`], but for `LeaseHeld`.
     pub fn release<C: LockConnection>(&self, conn: &mut C) -> Result<(), LockError> {
         let rows = execute(conn, RELEASE, self.values()?)?;
         self.mine(rows > 0)
     }
 
-    /// Runs `f` in a transaction in which nobody can take the lease, and commits when `f` returns `Ok`;
-    /// but only if the lease is still held.
+    /// Runs `f` in a transaction in which nobody can take the lease, and commits when `f` returns
+    /// `Ok`; but only if the lease is still held.
     ///
-    /// A holder that was frozen and wakes up late can't make this write: the transaction begins by locking
-    /// the row of the lease, and checks the handle there. While `f` runs, other sessions find the lease
-    /// held, even when it expires meanwhile; [`renew`](Self::renew) and
-    /// [`override_by`](Lease::override_by) wait for the end. All that a
-    /// [locked call](crate::RowLock::with) guarantees is guaranteed here; inside an open transaction it
-    /// is a savepoint.
+    /// A holder that was frozen and wakes up late can't make this write: the transaction begins by
+    /// locking the row of the lease, and checks the handle there. While `f` runs, other sessions
+    /// find the lease held, even when it expires meanwhile; [`renew`](Self::renew) and
+    /// [`override_by`](Lease::override_by) wait for the end. All that a [locked
+    /// call](crate::RowLock::with) guarantees is guaranteed here; inside an open transaction it is
+    /// a savepoint.
     ///
-    /// Executes `BEGIN`, `SELECT … FROM row_lock_leases WHERE name = … AND token = … AND nonce = … AND …
-    /// FOR UPDATE`, the statements of `f`, and `COMMIT`, with the guards of
+    /// Executes `BEGIN`, `SELECT … FROM row_lock_leases WHERE name = … AND token = … AND nonce = …
+    /// AND … FOR UPDATE`, the statements of `f`, and `COMMIT`, with the guards of
     /// [`RowLock::with`](crate::RowLock::with). If that first statement conflicts with a concurrent
-    /// transaction, as under REPEATABLE READ with a renewal, and no transaction is open outside, it is
-    /// retried up to nine times; `f` runs once.
+    /// transaction, as under REPEATABLE READ with a renewal, and no transaction is open outside, it
+    /// is retried up to nine times; `f` runs once.
     ///
     /// # Errors
     ///
-    /// - [`StaleToken`](LockError::StaleToken): the lease was released, has expired, or another session
-    ///   holds it; `f` did not run;
+    /// - [`StaleToken`](LockError::StaleToken): the lease was released, has expired, or another
+    ///   session holds it; `f` did not run;
     /// - [`InvalidLease`](LockError::InvalidLease): there can be no such lease;
     /// - those of [`RowLock::with`](crate::RowLock::with), but for `NotFound`, `HoldExpired` and
     ///   `Unsupported`;
@@ -222,6 +228,7 @@ impl HeldLease {
         let mut f = Some(f);
         let mut attempts = 1;
         loop {
+            // As in `renew`: not later than the server's look at its clock.
             let sent = Instant::now();
             // Dropped behind the end of the transaction.
             let writing = Cell::new(None);
@@ -232,8 +239,12 @@ impl HeldLease {
                 &call,
                 |conn| {
                     let rows = look(conn, GUARD, values)
+                        // Only as long as `f` has not run, and not in an outer transaction, whose
+                        // work may be lost with the statement.
                         .inspect_err(|error| again.set(outermost && has_lost(error)))?;
                     self.mine(!rows.is_empty())?;
+                    // The row is locked from here on, so the lease can't be taken and a renewal
+                    // waits.
                     writing.set(Some(self.times.write(sent)));
                     Ok(())
                 },

@@ -1,7 +1,7 @@
 //! [`KeepAlive`]: threads that renew a lease, and report its loss.
 //!
-//! Two of them. One talks to the server, and may hang there for as long as the network wants. The other one
-//! only looks at the clock, so that the loss is reported in time all the same.
+//! Two of them. One talks to the server, and may hang there for as long as the network wants. The
+//! other one only looks at the clock, so that the loss is reported in time all the same.
 
 use std::any::Any;
 use std::error::Error;
@@ -21,10 +21,10 @@ use crate::error::LockError;
 
 /// Keeps a lease alive until this is dropped, from [`HeldLease::keep_alive`].
 ///
-/// Dropping it ends the renewals; `on_loss` is not called from then on. The drop waits for a renewal or a
-/// call of `on_loss` that is under way, but for at most one second: one that hangs in the server is left to
-/// itself, and its thread and connection end when the server or the network lets go of them. It does not
-/// release the lease.
+/// Dropping it ends the renewals; `on_loss` is not called from then on. The drop waits for a
+/// renewal or a call of `on_loss` that is under way, but for at most one second: one that hangs in
+/// the server is left to itself, and its thread and connection end when the server or the network
+/// lets go of them. It does not release the lease.
 #[derive(Debug)]
 #[must_use = "the lease is kept alive until this is dropped"]
 pub struct KeepAlive {
@@ -36,9 +36,9 @@ pub struct KeepAlive {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl KeepAlive {
-    /// Whether the lease is lost as far as this process knows: the server has refused a renewal, or the
-    /// time to live is over by the monotonic clock. Only [`guarded`](HeldLease::guarded) can tell that it
-    /// is still held.
+    /// Whether the lease is lost as far as this process knows: the server has refused a renewal, or
+    /// the time to live is over by the monotonic clock. Only [`guarded`](HeldLease::guarded) can
+    /// tell that it is still held.
     pub fn is_lost(&self) -> bool {
         let known = *self.shared.held.times().known();
         if self.shared.is_over(&known) && self.shared.end_as(LOST) {
@@ -51,6 +51,7 @@ impl KeepAlive {
 
 impl Drop for KeepAlive {
     fn drop(&mut self) {
+        // Before the wake-up: the threads that wake look for it.
         self.shared.end_as(STOPPED);
         let times = self.shared.held.times();
         times.wake();
@@ -71,25 +72,26 @@ impl Drop for KeepAlive {
 
 impl HeldLease {
     /// Renews the lease now and three times in each of its [times to live](super::Lease::ttl), on a
-    /// thread and a connection of its own, and reports its loss: `on_loss` is called once, on another
-    /// thread, with the reason.
+    /// thread and a connection of its own, and reports its loss: `on_loss` is called once, on
+    /// another thread, with the reason.
     ///
-    /// The lease is lost when the server refuses a renewal as [`StaleToken`](LockError::StaleToken), and at
-    /// the latest when by this machine's monotonic clock its time to live is over since the last
-    /// acquisition or renewal that succeeded was *sent*, also while a renewal hangs in the server or
-    /// `connect` does. The reason is then the last error of a renewal, or `StaleToken`. A loss is final,
-    /// even if a late renewal succeeds.
+    /// The lease is lost when the server refuses a renewal as
+    /// [`StaleToken`](LockError::StaleToken), and at the latest when by this machine's monotonic
+    /// clock its time to live is over since the last acquisition or renewal that succeeded was
+    /// *sent*, also while a renewal hangs in the server or `connect` does. The reason is then the
+    /// last error of a renewal, or `StaleToken`. A loss is final, even if a late renewal succeeds.
     ///
-    /// - A [guarded](Self::guarded) write through this value or a clone of it has the lease's row locked, so
-    ///   no other session can take the lease, and a renewal waits for it. If the time to live is over before
-    ///   the write is, the loss is reported when no renewal succeeds within a third of the time to live
-    ///   after its end, or within a whole one after its beginning. So guarded writes that are shorter than
-    ///   the time to live do not lose the lease. (On SQLite this takes a `busy_timeout` on the connections
-    ///   that `connect` returns: without it a renewal fails at once and does not wait.)
-    /// - A lease from [`Lease::with_handle`](super::Lease::with_handle) was acquired at an unknown time. Until
-    ///   the first renewal succeeds, its time to live counts from this call.
-    /// - A connection that fails is replaced by a new one from `connect`, after a twentieth of the time to
-    ///   live. A `connect` that panics counts as one that fails.
+    /// - A [guarded](Self::guarded) write through this value or a clone of it has the lease's row
+    ///   locked, so no other session can take the lease, and a renewal waits for it. If the time to
+    ///   live is over before the write is, the loss is reported when no renewal succeeds within a
+    ///   third of the time to live after its end, or within a whole one after its beginning. So
+    ///   guarded writes that are shorter than the time to live do not lose the lease. (On SQLite
+    ///   this takes a `busy_timeout` on the connections that `connect` returns: without it a
+    ///   renewal fails at once and does not wait.)
+    /// - A lease from [`Lease::with_handle`](super::Lease::with_handle) was acquired at an unknown
+    ///   time. Until the first renewal succeeds, its time to live counts from this call.
+    /// - A connection that fails is replaced by a new one from `connect`, after a twentieth of the
+    ///   time to live. A `connect` that panics counts as one that fails.
     /// - The monotonic clock of some systems stands still while the machine sleeps.
     ///
     /// Drop the [`KeepAlive`] before the lease is released, or the release is reported as a loss.
@@ -128,6 +130,7 @@ impl HeldLease {
         C: LockConnection,
         X: Error + Send + Sync + 'static,
     {
+        // `running` counts both threads before they run: a drop at once waits for them too.
         let shared = Arc::new(Shared {
             held: self.clone(),
             begun: Instant::now(),
@@ -153,8 +156,8 @@ const RUNNING: u8 = 0;
 const LOST: u8 = 1;
 const STOPPED: u8 = 2;
 
-/// What the threads and their owner share. Changes are announced through the [`Times`](super::times::Times)
-/// of the lease.
+/// What the threads and their owner share. Changes are announced through the
+/// [`Times`](super::times::Times) of the lease.
 #[derive(Debug)]
 struct Shared {
     held: HeldLease,
@@ -169,6 +172,7 @@ struct Shared {
 impl Shared {
     /// Whether it was this call that ended it.
     fn end_as(&self, state: u8) -> bool {
+        // Only the first end counts: `on_loss` does not run after a stop, nor twice.
         let ended = self
             .state
             .compare_exchange(RUNNING, state, Ordering::SeqCst, Ordering::SeqCst);
@@ -202,6 +206,8 @@ struct Running(Arc<Shared>);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Also when `on_loss` panics, or `KeepAlive` would wait for this thread. It is counted
+        // before the wake-up that tells of it.
         self.0.running.fetch_sub(1, Ordering::SeqCst);
         self.0.held.times().wake();
     }
@@ -243,12 +249,14 @@ where
                 sent.checked_add(held.ttl() / 3)
             }
             Err(error @ LockError::StaleToken { .. }) => {
+                // The reason first: the other thread takes it as soon as it sees the end.
                 shared.set_reason(Some(error));
                 shared.end_as(LOST);
                 held.times().wake();
                 return;
             }
             Err(error) => {
+                // The state of the connection is not known; the next attempt opens another one.
                 conn = None;
                 shared.set_reason(Some(error));
                 Instant::now().checked_add(held.ttl() / 20)
@@ -280,12 +288,14 @@ where
     held.renew(conn)
 }
 
-/// The closure is the user's and may `unwrap` what a server that restarts does not give. The next call is
-/// its own chance to go on from the state that the panic left.
+/// The closure is the user's and may `unwrap` what a server that restarts does not give. The next
+/// call is its own chance to go on from the state that the panic left.
 fn connected<C, X>(connect: &mut impl FnMut() -> Result<C, X>) -> Result<C, LockError>
 where
     X: Error + Send + Sync + 'static,
 {
+    // A panic of the user's `connect` is a failed attempt. If it ended this thread, the lease would
+    // run out although the next attempt could have renewed it.
     let error: Box<dyn Error + Send + Sync> = match catch_unwind(AssertUnwindSafe(connect)) {
         Ok(Ok(conn)) => return Ok(conn),
         Ok(Err(error)) => Box::new(error),

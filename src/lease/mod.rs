@@ -37,11 +37,11 @@ pub struct Lease {
 const TTL: Duration = Duration::from_secs(60);
 
 impl Lease {
-    /// The lease of any name of up to 255 bytes, which is taken byte for byte: `a`, `A` and `a` with
-    /// a blank behind it are three leases, on every backend.
+    /// The lease of any name of up to 255 bytes, which is taken byte for byte: `a`, `A` and `a`
+    /// with a blank behind it are three leases, on every backend.
     ///
-    /// Sends no SQL. A name that can't be is an error ([`LockError::InvalidLease`]) wherever the lease
-    /// is used, before any SQL is sent.
+    /// Sends no SQL. A name that can't be is an error ([`LockError::InvalidLease`]) wherever the
+    /// lease is used, before any SQL is sent.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -73,9 +73,9 @@ impl Lease {
     /// same as migrations of Diesel; the two work together.
     ///
     /// Executes the text of the migration `row_lock_leases`: `CREATE TABLE IF NOT EXISTS
-    /// row_lock_leases (…)`, and the tables `row_lock_lease_floor` and `row_lock_overrides`.
-    /// On PostgreSQL `SELECT pg_advisory_xact_lock(…)` stands before it, so that sessions can create the
-    /// tables at the same time.
+    /// row_lock_leases (…)`, and the tables `row_lock_lease_floor` and `row_lock_overrides`. On
+    /// PostgreSQL `SELECT pg_advisory_xact_lock(…)` stands before it, so that sessions can create
+    /// the tables at the same time.
     ///
     /// # Errors
     ///

@@ -10,7 +10,8 @@ use crate::error::LockError;
 /// tuple.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a primary key that can be written into the name of a lease",
-    note = "the columns of the key must be `Display`; otherwise name the lease yourself: `Lease::named(…)`"
+    note = "the columns of the key must be `Display`; \
+            otherwise name the lease yourself: `Lease::named(…)`"
 )]
 pub trait RowName {
     /// A slash and the value, for each column.
@@ -65,8 +66,8 @@ mod row {
     impl Lease {
         /// The lease of the row that this model came from.
         ///
-        /// Its name is that of the table and the primary key, with slashes between them: `accounts/1`,
-        /// `seats/blue/2`. Sends no SQL; the row need not exist (any more).
+        /// Its name is that of the table and the primary key, with slashes between them:
+        /// `accounts/1`, `seats/blue/2`. Sends no SQL; the row need not exist (any more).
         ///
         /// # Example
         ///

@@ -15,8 +15,8 @@ use crate::transaction::{run, run_alone, Request};
 /// How often a call runs that loses against a concurrent one.
 pub(super) const ATTEMPTS: u32 = 10;
 
-/// Runs the attempt again when the server has rolled it back in favour of a concurrent one, which the
-/// session's isolation level or a deadlock can make it do. The other one has made progress.
+/// Runs the attempt again when the server has rolled it back in favour of a concurrent one, which
+/// the session's isolation level or a deadlock can make it do. The other one has made progress.
 pub(super) fn again<C, R>(
     conn: &mut C,
     mut attempt: impl FnMut(&mut C) -> Result<R, LockError>,
@@ -24,6 +24,7 @@ pub(super) fn again<C, R>(
     let mut attempts = 1;
     loop {
         match attempt(conn) {
+            // The transaction of the attempt is rolled back, so the pause holds no lock.
             Err(error) if attempts < ATTEMPTS && has_lost(&error) => pause(attempts),
             result => return result,
         }
@@ -44,8 +45,8 @@ pub(super) fn has_lost(error: &LockError) -> bool {
     )
 }
 
-/// Runs these statements in a transaction of their own. Not inside another one: its rollback would take
-/// back what the caller has relied on since.
+/// Runs these statements in a transaction of their own. Not inside another one: its rollback would
+/// take back what the caller has relied on since.
 pub(super) fn transaction<C, R>(
     conn: &mut C,
     mut body: impl FnMut(&mut C) -> Result<R, LockError>,
@@ -58,8 +59,10 @@ where
         outermost: true,
         commit_token: None,
     };
+    // In an open transaction, whose rollback would take the change back unnoticed, nothing is sent.
     refuse_nested(conn)?;
     again(conn, |conn| {
+        // For each attempt: the level holds for one transaction.
         read_committed(conn)?;
         run(
             conn,
@@ -72,8 +75,9 @@ where
     })
 }
 
-/// Runs one statement that changes something, and returns the number of rows: alone where the backend
-/// makes whole calls of one statement, otherwise in a transaction, since `autocommit` may be off.
+/// Runs one statement that changes something, and returns the number of rows: alone where the
+/// backend makes whole calls of one statement, otherwise in a transaction, since `autocommit` may
+/// be off.
 pub(super) fn execute<C>(
     conn: &mut C,
     sql: &'static str,
@@ -93,8 +97,8 @@ where
     }
 }
 
-/// Runs a statement of [`AtOnce`](crate::backend::lease::AtOnce) and returns its row. Without a row it has
-/// inserted one, or another session has purged it, and it runs again.
+/// Runs a statement of [`AtOnce`](crate::backend::lease::AtOnce) and returns its row. Without a row
+/// it has inserted one, or another session has purged it, and it runs again.
 pub(super) fn one_row<C>(
     conn: &mut C,
     sql: &'static str,
@@ -142,8 +146,8 @@ where
         .map_err(|error| classify::<C::Backend>(error, Waiting::Session))
 }
 
-/// For the next transaction alone. The server refuses it inside a transaction, and so it also finds one
-/// that Diesel does not know of, before `BEGIN` would commit it.
+/// For the next transaction alone. The server refuses it inside a transaction, and so it also finds
+/// one that Diesel does not know of, before `BEGIN` would commit it.
 fn read_committed<C>(conn: &mut C) -> Result<(), LockError>
 where
     C: LockConnection,
@@ -151,6 +155,7 @@ where
     let Some(sql) = C::Backend::READ_COMMITTED else {
         return Ok(());
     };
+    // `SET TRANSACTION` would fail in what is open there.
     if status(conn).depth.is_none() {
         // What is left of a broken transaction; `run` rolls it back.
         return Ok(());

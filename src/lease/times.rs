@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 /// When the server was last asked with success. Shared by the clones of a
 /// [`HeldLease`](super::HeldLease).
 ///
-/// Only the monotonic clock counts, and of a call only the time at which it was sent: the server can not
-/// have computed the lease's end from an earlier time than that.
+/// Only the monotonic clock counts, and of a call only the time at which it was sent: the server
+/// can not have computed the lease's end from an earlier time than that.
 #[derive(Debug, Default)]
 pub(super) struct Times {
     known: Mutex<Known>,
@@ -36,9 +36,9 @@ impl Known {
 
     /// When the lease ends unless it is renewed; `None` in the far future.
     ///
-    /// While a guarded write is open the lease can not be taken, and a renewal waits for the write. So the
-    /// end is put off until the write ends and the renewal behind it had its chance, but no longer than a
-    /// whole time to live from the moment at which the write found the lease held.
+    /// While a guarded write is open the lease can not be taken, and a renewal waits for the write.
+    /// So the end is put off until the write ends and the renewal behind it had its chance, but no
+    /// longer than a whole time to live from the moment at which the write found the lease held.
     pub(super) fn end(&self, ttl: Duration, unknown: Instant) -> Option<Instant> {
         let end = self.renewed_or(unknown).checked_add(ttl)?;
         let Some(began) = self.write_began else {
@@ -65,8 +65,8 @@ impl Times {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes those who [watch](Self::watch). It takes the lock, so that none of them misses it between its
-    /// look and its wait.
+    /// Wakes those who [watch](Self::watch). It takes the lock, so that none of them misses it
+    /// between its look and its wait.
     pub(super) fn wake(&self) {
         drop(self.known());
         self.changed.notify_all();
@@ -75,7 +75,9 @@ impl Times {
     /// A renewal that was sent at this time has succeeded.
     pub(super) fn renewed(&self, sent: Instant) {
         let mut known = self.known();
+        // Answers can overtake each other: an older one must not bring the end forward.
         known.renewed = Some(known.renewed_or(sent).max(sent));
+        // Each thread that wakes takes the lock first.
         drop(known);
         self.changed.notify_all();
     }
@@ -85,11 +87,13 @@ impl Times {
         let mut known = self.known();
         known.writers += 1;
         known.write_began = Some(sent);
+        // No wake-up: an open write can only put the end off, and the watchers look again at the
+        // old end.
         Writing(self)
     }
 
-    /// Looks at what is known until that breaks, again after each change and whenever the time is over
-    /// that the look returns.
+    /// Looks at what is known until that breaks, again after each change and whenever the time is
+    /// over that the look returns.
     pub(super) fn watch(&self, mut look: impl FnMut(&Known) -> ControlFlow<(), Option<Instant>>) {
         let mut known = self.known();
         while let ControlFlow::Continue(until) = look(&known) {
@@ -114,6 +118,7 @@ pub(super) struct Writing<'t>(&'t Times);
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         let mut known = self.0.known();
+        // Also when the closure panics. From now on the end may be earlier, hence the wake-up.
         known.writers -= 1;
         known.write_ended = Some(Instant::now());
         drop(known);

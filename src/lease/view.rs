@@ -28,8 +28,8 @@ pub struct Holder {
     pub expires: SystemTime,
     /// The token that it was acquired with.
     pub token: i64,
-    /// Whether anybody may have it by now: that time is over, or the server's clock was set back so far
-    /// that it is further away than the lease lasts.
+    /// Whether anybody may have it by now: that time is over, or the server's clock was set back so
+    /// far that it is further away than the lease lasts.
     pub expired: bool,
 }
 
@@ -119,7 +119,8 @@ impl Lease {
         Ok(rows.into_iter().find_map(Holder::of))
     }
 
-    /// Everybody who holds a lease, be it that its time is over, those first who have held theirs longest.
+    /// Everybody who holds a lease, be it that its time is over, those first who have held theirs
+    /// longest.
     ///
     /// Executes `SELECT … FROM row_lock_leases WHERE owner IS NOT NULL`.
     ///
@@ -143,7 +144,8 @@ impl Lease {
         Ok(rows.into_iter().filter_map(Holder::of).collect())
     }
 
-    /// Who has taken this lease by force, the first one first. [`purge`](Self::purge) leaves these be.
+    /// Who has taken this lease by force, the first one first. [`purge`](Self::purge) leaves these
+    /// be.
     ///
     /// Executes `SELECT … FROM row_lock_overrides WHERE name = …`.
     ///

@@ -39,6 +39,7 @@ impl LockBackend for Mysql {
         C: LoadConnection<Backend = Self>,
     {
         if cache::is_on(conn) {
+            // To disable the cache is the only way to empty it; the user had it on.
             conn.set_prepared_statement_cache_size(CacheSize::Disabled);
             conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
         }

@@ -34,6 +34,7 @@ where
         value: Value(Cell::new(false)),
     };
     // It always fails.
+    // `execute`, not `batch_execute`: only that one goes through the cache.
     let _ = conn.execute_returning_count(&probe);
     probe.value.0.get()
 }

@@ -10,8 +10,8 @@ use crate::backend::Cause::{
 };
 use crate::backend::{Messages, Translations};
 
-/// The last ones are the client library's (`errmsg.c`), which speaks only English: libmariadb's, and
-/// those of `libmysqlclient`, which says `MySQL server`.
+/// The last ones are the client library's (`errmsg.c`), which speaks only English: libmariadb's,
+/// and those of `libmysqlclient`, which says `MySQL server`.
 #[rustfmt::skip]
 pub(super) const ENGLISH: Messages = &[
     ("Lock wait timeout exceeded; try restarting transaction", Timeout),            // 1205

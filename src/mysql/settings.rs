@@ -10,6 +10,9 @@ use crate::isolation::Isolation;
 
 /// Switches the fence on (see [`begin`](super::transaction)), and what the request asks for.
 pub(super) fn on(settings: Settings) -> String {
+    // A variable that is set already holds the user's own value: an earlier call could not put it
+    // back, and what the session has now is that call's. The errno of an earlier call must not be
+    // taken for the closure's.
     format!(
         "SET @row_lock_autocommit = COALESCE(CAST(@row_lock_autocommit AS SIGNED), @@autocommit), \
          @row_lock_errno = NULL, {MYSQL_REFUSES_XA} {}autocommit = 0{}{}",
@@ -23,7 +26,8 @@ pub(super) fn on(settings: Settings) -> String {
 /// it is what the next one has anyway.
 const MYSQL_REFUSES_XA: &str = "/*!50700 @@transaction_read_only = @@transaction_read_only, */";
 
-/// In front of what begins the transaction: MariaDB's isolation level, of the next transaction alone.
+/// In front of what begins the transaction: MariaDB's isolation level, of the next transaction
+/// alone.
 pub(super) fn isolation_on_mariadb(isolation: Option<Isolation>) -> String {
     match isolation {
         Some(level) => format!("SET TRANSACTION ISOLATION LEVEL {}; ", level.sql()),
@@ -48,11 +52,14 @@ fn isolation_on_mysql(isolation: Option<Isolation>) -> String {
 /// The casts are for variables that were not set when the statement was prepared: the servers take
 /// these for texts, and MariaDB a switch with them (`'ON'`).
 pub(super) fn back(settings: Settings) -> String {
+    // `COALESCE` with the present value: run again, when the variable is `NULL`, it changes
+    // nothing.
     let hold = match settings.hold {
         Some(_) => {
             " /*M! , idle_transaction_timeout = \
              CAST(COALESCE(@row_lock_hold, @@idle_transaction_timeout) AS UNSIGNED) */ \
-             /*!50700 , wait_timeout = CAST(COALESCE(@row_lock_hold, @@wait_timeout) AS UNSIGNED) */, \
+             /*!50700 , wait_timeout = \
+             CAST(COALESCE(@row_lock_hold, @@wait_timeout) AS UNSIGNED) */, \
              @row_lock_hold = NULL"
         }
         None => "",

@@ -45,6 +45,7 @@ pub(super) fn insist<C, T>(
     statement: impl Fn(&mut C) -> QueryResult<T>,
 ) -> QueryResult<T> {
     let mut result = statement(conn);
+    // Bounded: a session that kills without end must not keep the call for ever.
     for _ in 1..TRIES {
         match &result {
             Err(error) if is_interrupted(error) => result = statement(conn),
@@ -75,6 +76,7 @@ impl QueryId for Statement<'_> {
 
 impl QueryFragment<Mysql> for Statement<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Mysql>) -> QueryResult<()> {
+        // In the cache it would stay as long as the connection, one more for each call.
         if self.once {
             out.unsafe_to_cache_prepared();
         }

@@ -48,6 +48,7 @@ impl TransactionBackend for Mysql {
     {
         let begun = start(conn, settings).and_then(|server| {
             if matches!(server, Server::MySql) {
+                // By itself: MySQL can't prepare it, and a batch can hang when it is killed.
                 send(conn, "SAVEPOINT row_lock_guard")?;
             }
             if let Some(first) = first {
@@ -57,6 +58,8 @@ impl TransactionBackend for Mysql {
         });
         if begun.is_err() {
             let undone = match Self::roll_back_all(conn) {
+                // The transaction may be open still, and `put_back` would commit it: it switches
+                // `autocommit` on.
                 Err(error) if cause_in::<Self>(&error).is_some() => Err(error),
                 // Also in an XA transaction, which refuses: there none of it has happened.
                 _ => put_back(conn, settings),
@@ -82,6 +85,7 @@ impl TransactionBackend for Mysql {
             Server::MariaDb => run(conn, release).map(drop),
             Server::MySql => send(conn, release),
         };
+        // Without its guard the transaction is not the one that was begun, so no COMMIT is sent.
         released.map_err(|error| EndError::gone_if(names(&error, GUARD), error))?;
         // By itself: of a batch nothing would tell whether it was the COMMIT that failed.
         run(conn, "COMMIT").map_err(|error| {
@@ -117,6 +121,8 @@ impl TransactionBackend for Mysql {
         };
         if result.as_ref().is_err_and(is_interrupted) {
             kept = false;
+            // The kill may have hit either of the two statements, so the errno is not known. The
+            // locks have to go all the same.
             result = insist(conn, |conn| send(conn, back));
         }
         result.map_err(|error| rollback_error(conn, error, GUARD, aborted))?;
@@ -128,6 +134,7 @@ impl TransactionBackend for Mysql {
     where
         C: LoadConnection<Backend = Self>,
     {
+        // A ROLLBACK that is cancelled leaves the locks where they are.
         insist(conn, |conn| run(conn, "ROLLBACK").map(drop))
     }
 
@@ -145,6 +152,7 @@ impl TransactionBackend for Mysql {
         C: LoadConnection<Backend = Self>,
     {
         send(conn, &format!("SAVEPOINT {name}"))?;
+        // Behind the savepoint: if that fails, no setting has to be put back.
         set(conn, settings::limit_wait(waiting, name))
     }
 
@@ -153,6 +161,7 @@ impl TransactionBackend for Mysql {
         C: LoadConnection<Backend = Self>,
     {
         let released = send(conn, &format!("RELEASE SAVEPOINT {name}"));
+        // Also if the RELEASE has failed: no later statement puts the outer timeout back.
         set(conn, settings::wait_back(waiting, name)).map_err(EndError::Refused)?;
         released.map_err(|error| EndError::gone_if(names(&error, name), error))
     }
@@ -177,6 +186,8 @@ impl TransactionBackend for Mysql {
             ", @row_lock_errno = NULL{}",
             settings::wait_back(waiting, name)
         );
+        // Also if the rollback has failed. The errno is forgotten, or the next savepoint would read
+        // it.
         set(conn, forget).map_err(EndError::Refused)?;
         result
     }
@@ -186,6 +197,8 @@ impl TransactionBackend for Mysql {
     where
         C: LoadConnection<Backend = Self>,
     {
+        // 1: the outer transaction is Diesel's. 2: it is a locked call, which puts the settings
+        // back at its end. The first value stays: it belongs to the outermost transaction.
         let fence = format!(
             "SET @row_lock_broken = \
              COALESCE(CAST(@row_lock_broken AS UNSIGNED), IF(@row_lock_autocommit IS NULL, 1, 2)), \
@@ -280,8 +293,8 @@ where
 }
 
 /// The closure's last statement may be one that failed and must not be used again. The number of
-/// rows is the answer, so that the question is prepared once. `kept` is false where the error is not
-/// known.
+/// rows is the answer, so that the question is prepared once. `kept` is false where the error is
+/// not known.
 fn forget_after_failure<C>(conn: &mut C, kept: bool)
 where
     C: LoadConnection<Backend = Mysql>,

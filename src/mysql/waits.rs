@@ -15,11 +15,11 @@ use crate::waits::backend::{Seen, WaitTypes, WaitsBackend};
 /// The direct blockers. One statement for both servers, by the conditional comments of `clause.rs`:
 /// each has its own tables of waits.
 ///
-/// Both list a waiter with every session ahead in the line, so a line of `n` waiters has `n * n / 2`
-/// pairs. Here a waiter is paired with the *holders* of the lock that it waits for. Where a lock has
-/// several holders, the first waiter in each mode is paired with all of them (`place`), and the
-/// others with one (`nth`): every holder is in the list, and the list stays linear. A waiter that no
-/// holder blocks stands behind a conflicting request, and is paired with that one.
+/// Both list a waiter with every session ahead in the line, so a line of `n` waiters has `n * n /
+/// 2` pairs. Here a waiter is paired with the *holders* of the lock that it waits for. Where a lock
+/// has several holders, the first waiter in each mode is paired with all of them (`place`), and the
+/// others with one (`nth`): every holder is in the list, and the list stays linear. A waiter that
+/// no holder blocks stands behind a conflicting request, and is paired with that one.
 ///
 /// - MariaDB: a lock is a request while its transaction waits for it. Transactions that hold shared
 ///   locks only all have the id 0, so any of them that has a lock is taken for the holder. A
@@ -148,8 +148,9 @@ where
 
 /// What the server says now; `None` if the turn to ask did not come.
 ///
-/// MariaDB renews its list only when no session has read it for 100 ms, so sessions take turns, by a
-/// lock of the server: they may be in different processes. MySQL has its answer ready at any time.
+/// MariaDB renews its list only when no session has read it for 100 ms, so sessions take turns, by
+/// a lock of the server: they may be in different processes. MySQL has its answer ready at any
+/// time.
 pub(super) fn waits_in_turn<C>(conn: &mut C) -> QueryResult<Option<Seen>>
 where
     C: LoadConnection<Backend = Mysql>,
@@ -162,6 +163,7 @@ where
         NO_TURN_NEEDED => return look(conn).map(Some),
         _ => thread::sleep(Duration::from_millis(110)),
     }
+    // The result is looked at when the turn is over: an error must not keep the turn.
     let seen = look(conn);
     let next = "SELECT CAST(RELEASE_LOCK('diesel_row_lock.watch') AS SIGNED)";
     let mut next = || sql::<BigInt>(next).execute(&mut *conn);
@@ -177,13 +179,15 @@ where
 {
     match conn.batch_execute(&format!("KILL {what} {session}")) {
         Ok(()) => Ok(true),
+        // Diesel keeps no error number, and the servers translate the text. So the list of sessions
+        // decides.
         Err(DieselError::DatabaseError(..)) if is_gone(conn, session) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Whether it is sure that there is no such session: only who has the privilege that `innodb_trx` asks
-/// for is shown all of them.
+/// Whether it is sure that there is no such session: only who has the privilege that `innodb_trx`
+/// asks for is shown all of them.
 fn is_gone<C>(conn: &mut C, session: i64) -> bool
 where
     C: LoadConnection<Backend = Mysql>,

@@ -16,8 +16,8 @@ pub struct AtVersion<G> {
     version: i64,
 }
 
-/// The [target](crate::bounds::Target) of the row of `target`, which must still be of this version. The lock and the
-/// check are one statement, the one that locks.
+/// The [target](crate::bounds::Target) of the row of `target`, which must still be of this version.
+/// The lock and the check are one statement, the one that locks.
 ///
 /// For a user who has looked at the row in an earlier transaction. In the closure
 /// [`save_versioned`](crate::save_versioned) then can't fail as stale.
@@ -52,7 +52,8 @@ pub struct AtVersion<G> {
 /// # use diesel::connection::SimpleConnection;
 /// # let conn = &mut establish_connection();
 /// # conn.batch_execute(
-/// #     "CREATE TABLE pages (id INTEGER PRIMARY KEY, text TEXT NOT NULL, version INTEGER NOT NULL);
+/// #     "CREATE TABLE pages (
+/// #          id INTEGER PRIMARY KEY, text TEXT NOT NULL, version INTEGER NOT NULL);
 /// #      INSERT INTO pages VALUES (1, '', 1)",
 /// # )?;
 /// let seen: Page = pages::table.find(1).first(conn)?;
@@ -112,6 +113,7 @@ where
 
     fn acquire((target, version): Self::Statement, lock: &L, conn: &mut C) -> Result<M, LockError> {
         let row = G::acquire(target, lock, conn)?;
+        // Compared behind the lock, so it can't change any more before the closure saves.
         if row.version().into() == version {
             return Ok(row);
         }

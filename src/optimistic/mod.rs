@@ -19,20 +19,20 @@ use crate::transaction::run_alone;
 
 /// A model whose row has a version column, for saves without a lock.
 ///
-/// A column of the table counts the row's versions. [`save_versioned`] is one `UPDATE` that asks for
-/// the version that was read and counts it up. If another transaction was faster, it changes nothing
-/// and returns [`LockError::StaleRow`]. To look first and save then would leave room for another
-/// change between the two.
+/// A column of the table counts the row's versions. [`save_versioned`] is one `UPDATE` that asks
+/// for the version that was read and counts it up. If another transaction was faster, it changes
+/// nothing and returns [`LockError::StaleRow`]. To look first and save then would leave room for
+/// another change between the two.
 ///
 /// Right where collisions are rare, where a user thinks between reading and saving, or where no
-/// transaction may stay open. Where collisions are the rule, a [row lock](crate::with_row_lock) lets
-/// callers wait instead of doing their work again.
+/// transaction may stay open. Where collisions are the rule, a [row lock](crate::with_row_lock)
+/// lets callers wait instead of doing their work again.
 ///
-/// It guards only against code that counts, too. A write that leaves the version column alone is not
-/// noticed.
+/// It guards only against code that counts, too. A write that leaves the version column alone is
+/// not noticed.
 ///
-/// The column is a `SmallInt`, an `Integer` or a `BigInt`. Only [`save_versioned`] writes it, so the
-/// model's `AsChangeset` must leave it out: `#[diesel(skip_update)]`.
+/// The column is a `SmallInt`, an `Integer` or a `BigInt`. Only [`save_versioned`] writes it, so
+/// the model's `AsChangeset` must leave it out: `#[diesel(skip_update)]`.
 ///
 /// # Example
 ///
@@ -155,7 +155,8 @@ version_numbers! { i16 i32 i64 }
 /// # use diesel::connection::SimpleConnection;
 /// # let conn = &mut establish_connection();
 /// # conn.batch_execute(
-/// #     "CREATE TABLE pages (id INTEGER PRIMARY KEY, text TEXT NOT NULL, version INTEGER NOT NULL);
+/// #     "CREATE TABLE pages (
+/// #          id INTEGER PRIMARY KEY, text TEXT NOT NULL, version INTEGER NOT NULL);
 /// #      INSERT INTO pages VALUES (1, '', 1)",
 /// # )?;
 /// let mut hers: Page = pages::table.find(1).first(conn)?;
@@ -176,10 +177,12 @@ where
     M: SaveVersioned<K, Kind, C::Backend>,
 {
     let version = model.version();
+    // Before the statement: a counter that wraps would make an old version valid again.
     let next = version.next().ok_or_else(|| LockError::VersionOverflow {
         key: model.shown_key(),
         version: version.into(),
     })?;
+    // One statement that compares and writes: between two there would be room for another session.
     match run_alone(conn, |conn| model.save(version, conn))? {
         0 => Err(LockError::StaleRow {
             key: model.shown_key(),
@@ -192,8 +195,8 @@ where
 /// Reads the row of `query`, lets `f` change it, saves it with [`save_versioned`], and begins anew
 /// when somebody else was faster, as often as the policy allows.
 ///
-/// `f` may run more than once, each time with the row read anew. Deadlocks and serialization failures
-/// of the save are retried, too, and lock timeouts [on demand](Retry::lock_timeouts).
+/// `f` may run more than once, each time with the row read anew. Deadlocks and serialization
+/// failures of the save are retried, too, and lock timeouts [on demand](Retry::lock_timeouts).
 ///
 /// Executes the query with `LIMIT 1` and the SQL of [`save_versioned`].
 ///
@@ -229,7 +232,8 @@ where
 /// # use diesel::connection::SimpleConnection;
 /// # let conn = &mut establish_connection();
 /// # conn.batch_execute(
-/// #     "CREATE TABLE pages (id INTEGER PRIMARY KEY, text TEXT NOT NULL, version INTEGER NOT NULL);
+/// #     "CREATE TABLE pages (
+/// #          id INTEGER PRIMARY KEY, text TEXT NOT NULL, version INTEGER NOT NULL);
 /// #      INSERT INTO pages VALUES (1, '', 1)",
 /// # )?;
 /// let length = update_versioned(conn, pages::table.find(1), &Retry::new(), |page: &mut Page| {
@@ -254,12 +258,14 @@ where
     F: FnMut(&mut M) -> Result<R, E>,
     E: From<LockError>,
 {
+    // Under REPEATABLE READ each attempt would read the same version again.
     if status(conn).depth.is_some_and(|depth| depth > 0) {
         return Err(E::from(LockError::AlreadyInTransaction {
             reason: "a row can't be read anew inside an open transaction",
         }));
     }
     let attempt = |_| {
+        // Read by each attempt: what the last one has read is stale.
         let read = LimitDsl::limit(query.clone().as_query(), 1).get_result::<M>(conn);
         let mut model = read.map_err(|error| classify::<C::Backend>(error, Waiting::Session))?;
         let value = f(&mut model).map_err(Failure::Own)?;

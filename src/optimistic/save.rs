@@ -104,6 +104,8 @@ where
         out.push_identifier(Col::NAME)?;
         out.push_sql(" = ");
         out.push_identifier(Col::NAME)?;
+        // Counted by the database from the value that the `WHERE` compares, so both are of one
+        // moment.
         out.push_sql(" + 1 WHERE ");
         walk_equals_key(&self.primary_key, &self.key, out.reborrow())?;
         out.push_sql(" AND ");

@@ -61,12 +61,16 @@ impl TransactionBackend for Pg {
         }
         begin += "; DECLARE row_lock_guard CURSOR FOR SELECT; \
                   DECLARE row_lock_witness CURSOR WITH HOLD FOR SELECT";
+        // `SET LOCAL`: the server puts the session's value back at the end of the transaction,
+        // whatever that end is, also behind a pooler.
         if let Waiting::AtMost(time) = settings.waiting {
             begin += &format!("; SET LOCAL lock_timeout = {}", millis(time));
         }
         if let Some(hold) = settings.hold {
             begin += &limit_hold(hold, settings.waiting);
         }
+        // Behind the timeout: the insert of a commit token waits for a session that resolves the
+        // same token.
         if let Some(first) = first {
             begin += "; ";
             begin += first;
@@ -74,6 +78,8 @@ impl TransactionBackend for Pg {
         let mut begun = conn.batch_execute(&begin);
         if begun.as_ref().is_err_and(|error| names(error, WITNESS)) {
             // Behind a pooler, an escape of another client has left it in the server's session.
+            // The rollback comes first: in the transaction that the batch has aborted, `CLOSE` is
+            // refused.
             Self::roll_back_all(conn)?;
             Self::forget_escape(conn);
             begun = conn.batch_execute(&begin);
@@ -88,12 +94,16 @@ impl TransactionBackend for Pg {
     where
         C: LoadConnection<Backend = Self>,
     {
+        // The witness is closed too: a cursor WITH HOLD would live on in the session.
         let commit = conn.batch_execute("CLOSE row_lock_guard; CLOSE row_lock_witness; COMMIT");
         commit.map_err(|error| {
             let now = status(conn);
             if now.must_roll_back {
                 // The transaction is still there, so it was a `CLOSE` that failed.
                 EndError::gone_if(names(&error, GUARD) || names(&error, WITNESS), error)
+            // libpq has seen the transaction end, so the answer is an error of the COMMIT itself.
+            // If its text is not one of the server's own, a session that is older than the
+            // transaction shows that no proxy has put another one in its place.
             } else if now.depth == Some(0) && (is_refusal(&error) || is_older(conn, since)) {
                 EndError::Refused(error)
             } else {
@@ -143,6 +153,8 @@ impl TransactionBackend for Pg {
     where
         C: LoadConnection<Backend = Self>,
     {
+        // The outer value is set behind the `RELEASE`. If that fails nothing is set, and the
+        // rollback to the savepoint takes the inner value back.
         let release = match waiting {
             Waiting::AtMost(_) => format!(
                 "RELEASE SAVEPOINT {name}; \

@@ -13,8 +13,8 @@ impl ErrorBackend for Pg {
     const ENGLISH: Messages = messages::ENGLISH;
     const TRANSLATIONS: Translations = messages::TRANSLATIONS;
 
-    /// 40001 has a kind of its own. A deadlock (40P01) is known by the form of its details, which is
-    /// the same in every language.
+    /// 40001 has a kind of its own. A deadlock (40P01) is known by the form of its details, which
+    /// is the same in every language.
     fn classify_untranslated(
         kind: &DatabaseErrorKind,
         info: &dyn DatabaseErrorInformation,
@@ -82,12 +82,16 @@ mod tests {
          プロセス 22 は ShareLock を トランザクション 8 で待機していましたが、プロセス 11 でブロックされました",
         "11 프로세스가 ShareLock 상태로 지연되고 있음(해당 작업: 트랜잭션 7); 22 프로세스에 의해 블록킹되었음\n\
          22 프로세스가 ShareLock 상태로 지연되고 있음(해당 작업: 트랜잭션 8); 11 프로세스에 의해 블록킹되었음",
-        "Процесс 11 ожидает в режиме ShareLock блокировку \"транзакция 7\"; заблокирован процессом 22.\n\
-         Процесс 22 ожидает в режиме ShareLock блокировку \"транзакция 8\"; заблокирован процессом 11.",
+        "Процесс 11 ожидает в режиме ShareLock блокировку \"транзакция 7\"; \
+         заблокирован процессом 22.\n\
+         Процесс 22 ожидает в режиме ShareLock блокировку \"транзакция 8\"; \
+         заблокирован процессом 11.",
         "进程 11 正在等待 事务 7 上的 ShareLock；被进程 22 阻塞。\n\
          进程 22 正在等待 事务 8 上的 ShareLock；被进程 11 阻塞。",
-        "Process 1 waits for ExclusiveLock on tuple (0,1) of relation 5 of database 6; blocked by process 2.\n\
-         Process 2 waits for AccessExclusiveLock on relation 5 of database 6; blocked by process 3.\n\
+        "Process 1 waits for ExclusiveLock on tuple (0,1) of relation 5 of database 6; \
+         blocked by process 2.\n\
+         Process 2 waits for AccessExclusiveLock on relation 5 of database 6; \
+         blocked by process 3.\n\
          Process 3 waits for ShareLock on advisory lock [5,0,1,1]; blocked by process 1.",
     ];
 

@@ -1,4 +1,5 @@
-//! PostgreSQL implementation of the lease statements: each call is one statement, hence one round trip.
+//! PostgreSQL implementation of the lease statements: each call is one statement, hence one round
+//! trip.
 
 use diesel::pg::Pg;
 
@@ -8,8 +9,8 @@ impl LeaseBackend for Pg {
     const CREATE_LEASES: &'static str =
         include_str!("../../migrations/postgres/2026-11-22-000002_row_lock_leases/up.sql");
 
-    /// Not `now()`, which stands still in a transaction, and not the start of the statement, which may
-    /// have waited for a lock since.
+    /// Not `now()`, which stands still in a transaction, and not the start of the statement, which
+    /// may have waited for a lock since.
     const NOW: &'static str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
 
     const ASKED: &'static str =
@@ -33,9 +34,9 @@ impl LeaseBackend for Pg {
 
 /// `SKIP LOCKED` keeps it from waiting for a holder whose guarded transaction has the row locked.
 ///
-/// The token is computed from the row under its lock. A row that does not exist is inserted without a
-/// holder, and the caller runs the statement again: a token that is computed before the insert could be
-/// lower than that of a holder whose row was purged in between.
+/// The token is computed from the row under its lock. A row that does not exist is inserted without
+/// a holder, and the caller runs the statement again: a token that is computed before the insert
+/// could be lower than that of a holder whose row was purged in between.
 const ACQUIRE: &str = "WITH \
     free AS MATERIALIZED ( \
         SELECT name FROM row_lock_leases WHERE name = {name} AND {free} FOR UPDATE SKIP LOCKED), \
@@ -55,8 +56,8 @@ const ACQUIRE: &str = "WITH \
     SELECT name, owner, note, token, acquired_at, expires_at, FALSE \
     FROM row_lock_leases WHERE name = {name} AND NOT EXISTS (SELECT FROM taken)";
 
-/// `held` is the row as it was when it was locked; what a `SELECT` before it sees may be older. As in
-/// [`ACQUIRE`], a row that does not exist is inserted first.
+/// `held` is the row as it was when it was locked; what a `SELECT` before it sees may be older. As
+/// in [`ACQUIRE`], a row that does not exist is inserted first.
 const TAKE_OVER: &str = "WITH \
     held AS MATERIALIZED ( \
         SELECT name, owner AS ousted, token AS ousted_token \
@@ -79,8 +80,8 @@ const TAKE_OVER: &str = "WITH \
             ousted, CASE WHEN ousted IS NOT NULL THEN ousted_token END, acquired_at FROM taken) \
     SELECT name, owner, note, token, acquired_at, expires_at, TRUE FROM taken";
 
-/// Locks first and reads the clock then. An `UPDATE` alone computes its values before it waits for the
-/// row, and would write an end that is over when the wait is.
+/// Locks first and reads the clock then. An `UPDATE` alone computes its values before it waits for
+/// the row, and would write an end that is over when the wait is.
 const RENEW: &str = "WITH mine AS MATERIALIZED ( \
         SELECT name FROM row_lock_leases WHERE {mine} FOR UPDATE) \
     UPDATE row_lock_leases AS l SET expires_at = {now} + {ttl}, ttl = {ttl} \

@@ -13,20 +13,21 @@ use crate::waits::backend::{Seen, WaitTypes, WaitsBackend};
 
 /// The direct blockers, from `pg_locks`.
 ///
-/// `pg_blocking_pids` lists every session ahead in the line, so the answer for a line of `n` waiters
-/// has `n * n / 2` pairs. Here a waiter is paired with the *holders* of the lock that it waits for.
-/// Where a lock has several holders, the first waiter in each mode is paired with all of them, and
-/// the others with one: every holder is in the list, and the list stays linear. Only a waiter that no
-/// holder blocks is asked for with `pg_blocking_pids`: it stands behind a conflicting request.
+/// `pg_blocking_pids` lists every session ahead in the line, so the answer for a line of `n`
+/// waiters has `n * n / 2` pairs. Here a waiter is paired with the *holders* of the lock that it
+/// waits for. Where a lock has several holders, the first waiter in each mode is paired with all of
+/// them, and the others with one: every holder is in the list, and the list stays linear. Only a
+/// waiter that no holder blocks is asked for with `pg_blocking_pids`: it stands behind a
+/// conflicting request.
 ///
 /// - A waiter for a row waits for the transaction that holds it, and keeps its place in the row's
 ///   line by a lock on the tuple, which names the table. The others wait for that place.
-/// - A prepared transaction has no process, and its id is 0. It holds the lock on its own transaction
-///   id under the same virtual id as its other locks, which leads to its name.
+/// - A prepared transaction has no process, and its id is 0. It holds the lock on its own
+///   transaction id under the same virtual id as its other locks, which leads to its name.
 /// - A parallel worker belongs to the session of its leader. A role that may not see other roles'
 ///   sessions sees no leader there.
-/// - A transaction keeps the `pg_stat_activity` of its first look, hence `pg_stat_clear_snapshot`. The
-///   lateral join and `OFFSET 0` make it run first.
+/// - A transaction keeps the `pg_stat_activity` of its first look, hence `pg_stat_clear_snapshot`.
+///   The lateral join and `OFFSET 0` make it run first.
 const WAITS: &str = "WITH conflicts (mode, other) AS (VALUES \
         ('AccessShareLock', CAST('{AccessExclusiveLock}' AS TEXT[])), \
         ('RowShareLock', '{ExclusiveLock,AccessExclusiveLock}'), \

@@ -76,14 +76,15 @@ impl<M> Batch<M> {
         (changed.then_some(row), late.collect())
     }
 
-    /// Runs the transaction; after a failure that the policy covers once more, with the changes that
-    /// can run again.
+    /// Runs the transaction; after a failure that the policy covers once more, with the changes
+    /// that can run again.
     pub(super) fn run(
         &mut self,
         retry: Option<&Retry>,
         mut transaction: impl FnMut(&mut Self) -> Result<(), LockError>,
     ) -> Result<(), LockError> {
         let Some(policy) = retry else {
+            // A transaction that has returned has said how it ended.
             let result = transaction(self);
             self.is_committing = false;
             return result;
@@ -98,7 +99,10 @@ impl<M> Batch<M> {
                 if error.retry_cause().is_none() {
                     return Err(Failure::Lock(error));
                 }
+                // Before the pause: they have nothing to wait for.
                 self.answer_those_who_run_once(&error);
+                // `Failure::Own` has no cause, so the policy does not run a transaction without
+                // changes.
                 Err(if self.jobs.is_empty() {
                     Failure::Own(error)
                 } else {
@@ -117,6 +121,7 @@ impl<M> Batch<M> {
             .partition(|served| served.job.can_run_again());
         self.jobs = again;
         for served in once {
+            // The answer comes first. To drop `taken` wakes the caller, who then looks for it.
             served.job.answer(Err(error.clone()));
             drop(served.taken);
         }
@@ -131,6 +136,7 @@ impl<M> Batch<M> {
                 Ok(()) => Ok(()),
                 Err(error) => Err(error.clone()),
             };
+            // The answer first, then the wake-up.
             served.job.answer(result);
             drop(served.taken);
         }
@@ -146,6 +152,7 @@ impl<M> Batch<M> {
 impl<M> Drop for Batch<M> {
     fn drop(&mut self) {
         for served in self.jobs.drain(..) {
+            // The answer first, then the wake-up.
             served.job.answer(Err(if self.is_committing {
                 let source = DieselError::BrokenTransactionManager.into();
                 LockError::CommitUnknown { source }

@@ -34,9 +34,9 @@ pub(super) struct Bounds {
 ///
 /// # Default
 ///
-/// A caller waits in line for 30 s at most, and there are 10,000 callers in a line at most. A batch has
-/// up to 1,000 changes, and begins none after 10 ms. The lock is `FOR UPDATE`, without a timeout of its
-/// own; nothing is retried.
+/// A caller waits in line for 30 s at most, and there are 10,000 callers in a line at most. A batch
+/// has up to 1,000 changes, and begins none after 10 ms. The lock is `FOR UPDATE`, without a
+/// timeout of its own; nothing is retried.
 ///
 /// # Example
 ///

@@ -87,6 +87,9 @@ where
     E: Send,
 {
     fn run(&mut self, model: &M) -> Option<M> {
+        // The closure is another caller's. Its panic must not end the transaction of all, so it is
+        // caught and goes on in its own caller. What it leaves half done is dropped: it changes a
+        // clone.
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut model = model.clone();
             let result = self.change.change(&mut model);
@@ -98,6 +101,7 @@ where
         };
         let counts = matches!(result, Ok(Ok(_)));
         self.result = Some(result);
+        // After an `Err` the model may be changed in part.
         model.filter(|_| counts)
     }
 

@@ -1,15 +1,15 @@
 //! [`Line`]: the callers who wait for one key, in the order of entry. Knows nothing of databases.
 //!
-//! In a line stand callers who want a turn of their own, and callers with a job that any of them may
-//! do. The caller at the head of the line gets a turn: it first acquires (its lock, at the server),
-//! then holds. One caller at a time acquires, so that they come to the server in their order; and
-//! while one holds the next may already acquire, so that it waits where the lock is. A caller that
-//! begins to hold for a job takes the jobs at the head of the line along. As long as such a batch is
-//! held no other one acquires: it would have the lock before the callers of the batch can come again,
-//! and so be a small one between two large ones.
+//! In a line stand callers who want a turn of their own, and callers with a job that any of them
+//! may do. The caller at the head of the line gets a turn: it first acquires (its lock, at the
+//! server), then holds. One caller at a time acquires, so that they come to the server in their
+//! order; and while one holds the next may already acquire, so that it waits where the lock is. A
+//! caller that begins to hold for a job takes the jobs at the head of the line along. As long as
+//! such a batch is held no other one acquires: it would have the lock before the callers of the
+//! batch can come again, and so be a small one between two large ones.
 //!
-//! Each method is one step, taken under the lock of [`Lines`](super::lines::Lines). The tests replace
-//! a step by a wrong one, to see that their laws find it.
+//! Each method is one step, taken under the lock of [`Lines`](super::lines::Lines). The tests
+//! replace a step by a wrong one, to see that their laws find it.
 
 use std::collections::VecDeque;
 
@@ -39,6 +39,8 @@ pub(in crate::queue) enum Place<J> {
     Served,
 }
 
+// Lock order: first the lines (`Lines::by_key`), then a single place. So no caller may enter the
+// lock of the lines while it has the lock of a place.
 pub(in crate::queue) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that is kept under these locks is ever left half done by a panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,6 +55,8 @@ impl<J> Waiter<J> {
     }
 
     fn becomes(&self, place: Place<J>) {
+        // `notify_one`: only the caller itself waits for its place to change. The lock is free by
+        // then, so the caller that wakes does not have to wait for it.
         *lock(&self.place) = place;
         self.moved.notify_one();
     }
@@ -83,15 +87,19 @@ impl<J> Line<J> {
         if self.acquiring || self.holding >= width {
             return;
         }
+        // A caller that comes for a turn of its own, and not with a job, may acquire meanwhile.
         if self.batch_is_held && self.waiting.front().is_some_and(|next| next.has_job()) {
             return;
         }
         if let Some(waiter) = self.waiting.pop_front() {
+            // Before the caller knows of its turn. From here on the turn is over only when `Turn`
+            // is dropped.
             self.acquiring = true;
             let mut place = lock(&waiter.place);
             if let Place::InLine(job) = &mut *place {
                 *place = Place::Turn(job.take());
             }
+            // The caller that wakes needs the lock.
             drop(place);
             waiter.moved.notify_one();
         }
@@ -112,6 +120,7 @@ impl<J> Line<J> {
     /// A turn that holds is over.
     pub(in crate::queue) fn end_holding(&mut self, batch: bool) {
         self.holding -= 1;
+        // With two turns for a key, the one that ends need not be the one with the batch.
         self.batch_is_held &= !batch;
     }
 
@@ -123,6 +132,8 @@ impl<J> Line<J> {
                 break;
             };
             let place = std::mem::replace(&mut *lock(&waiter.place), Place::Taken);
+            // It is in the line, and a caller in the line changes its place only under the lock of
+            // the lines.
             let Place::InLine(job) = place else { continue };
             taken.push(Taken {
                 waiter,
@@ -135,9 +146,11 @@ impl<J> Line<J> {
 
     /// Puts jobs that were not begun back to the head of the line.
     pub(in crate::queue) fn put_back(&mut self, jobs: Vec<Taken<J>>) {
+        // From the last one on: at the head of the line they stand in their old order.
         for mut taken in jobs.into_iter().rev() {
             let job = taken.job.take();
             self.waiting.push_front(Arc::clone(&taken.waiter));
+            // Before it is dropped, which would tell the caller that the job is done.
             taken.is_back = true;
             taken.waiter.becomes(Place::InLine(job));
         }

@@ -37,9 +37,12 @@ impl<K: Eq + Hash + Clone, J> Lines<K, J> {
         let mut lines = lock(&self.by_key);
         let line = lines.entry(key.clone()).or_default();
         if line.waiting.len() >= self.longest {
+            // A line that is full has callers in it, so none was made for nothing just now.
             return Err(Full);
         }
         line.waiting.push_back(Arc::clone(&waiter));
+        // In the step that enters the line: if a turn ended in between, no later event would call
+        // this caller.
         line.call_next(self.width);
         Ok(Ticket {
             lines: self,
@@ -68,6 +71,8 @@ impl<K: Eq + Hash + Clone, J> Lines<K, J> {
             return None;
         };
         let result = act(line.get_mut());
+        // In the same step: a caller that enters between the two would stand in a line that is not
+        // there any more.
         if line.get().is_over() {
             line.remove();
         }
@@ -101,16 +106,23 @@ impl<'l, K: Eq + Hash + Clone, J> Ticket<'l, K, J> {
             let deadline = match &mut *place {
                 Place::Turn(job) => {
                     let job = job.take();
+                    // The turn goes to the caller. `Served` keeps the `Drop` of this ticket from
+                    // giving it up.
                     *place = Place::Served;
                     drop(place);
                     return Waited::Turn(self.turn(), job);
                 }
                 Place::Served => return Waited::Served,
+                // A batch may commit with this job in it, so the answer is waited for without a
+                // limit.
                 Place::Taken => None,
                 Place::InLine(_) => deadline,
             };
             let (place, too_late) = wait_until(&self.waiter.moved, place, deadline);
+            // Lock order: `leave` takes the lock of the lines.
             drop(place);
+            // A caller that has left under the lock of the lines can't be called or taken any more.
+            // If it was too late for that, the next round finds its turn, or waits for its job.
             if too_late && self.leave() {
                 return Waited::GaveUp;
             }
@@ -140,6 +152,7 @@ impl<K: Eq + Hash + Clone, J> Drop for Ticket<'_, K, J> {
         if matches!(&*lock(&self.waiter.place), Place::Taken | Place::Served) || self.leave() {
             return;
         }
+        // It is not in the line any more: it gave up, or a batch took it, or it was given a turn.
         let place = std::mem::replace(&mut *lock(&self.waiter.place), Place::Served);
         if matches!(place, Place::Turn(_)) {
             // It was called, and will not come: the next one's turn.
@@ -165,6 +178,7 @@ impl<K: Eq + Hash + Clone, J> Turn<'_, K, J> {
         let width = self.lines.width;
         let jobs = self.lines.with_line(&self.key, |line| {
             line.begin_to_hold(batch.is_some());
+            // Before the next one is called, or that could be one of these jobs.
             let jobs = line.take_jobs(batch.unwrap_or(0));
             line.call_next(width);
             jobs
@@ -186,6 +200,7 @@ impl<K: Eq + Hash + Clone, J> Drop for Turn<'_, K, J> {
     fn drop(&mut self) {
         let width = self.lines.width;
         self.lines.with_line(&self.key, |line| {
+            // Also when the closure panics: the callers behind it must have their turns.
             if self.holds {
                 line.end_holding(self.holds_batch);
             } else {

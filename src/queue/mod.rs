@@ -197,9 +197,11 @@ where
         };
         let lock = self.shared.lock;
         let call = Call::begin(C::Backend::SYSTEM, S::NAME, table_in::<M::Table>);
+        // Not before the turn: callers that wait in line must not empty the pool.
         let mut conn = self.connection(&call)?;
         let mut held = None;
         let work = |conn: &mut C, row: Locked<'_, M>| {
+            // The next caller may now go to the server, and waits there for this lock.
             turn.acquired(None);
             held = Some(Instant::now());
             f(conn, row)
@@ -225,8 +227,8 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`with_row_lock`](Self::with_row_lock): if the transaction fails, everybody in it has
-    /// the error. And
+    /// Those of [`with_row_lock`](Self::with_row_lock): if the transaction fails, everybody in it
+    /// has the error. And
     ///
     /// - [`Abandoned`](LockError::Abandoned): the thread that ran the transaction panicked.
     ///
@@ -246,8 +248,8 @@ where
         self.change(id, Once(Some(f)))
     }
 
-    /// As [`update`](Self::update), and once more after a deadlock or a serialization failure, if the
-    /// queue has a [retry policy](Builder::retry).
+    /// As [`update`](Self::update), and once more after a deadlock or a serialization failure, if
+    /// the queue has a [retry policy](Builder::retry).
     ///
     /// # Errors
     ///
@@ -285,11 +287,14 @@ where
         if let Some((turn, Some(job))) = self.line_up(&id, Some(job))? {
             self.lead(&id, turn, job);
         }
+        // Behind the wake-up, which comes behind the answer.
         let answer = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         match answer {
             Some(Ok(Ok(result))) => result,
+            // Not `panic!`: the hook has reported it already, on the thread where it happened.
             Some(Ok(Err(panic))) => resume_unwind(panic),
             Some(Err(error)) => Err(error.into()),
+            // The job was dropped unrun, by a panic between the line and the batch.
             None => Err(LockError::Abandoned.into()),
         }
     }
@@ -308,13 +313,16 @@ where
         let mut batch = Batch::new(job);
         let mut held = None;
         let result = batch.run(bounds.retry.as_ref(), |batch| {
+            // For each attempt anew: the pool has the connection back while a retry pauses.
             let mut conn = self.connection(&call)?;
             let work = |conn: &mut C, row: Locked<'_, M>| {
+                // Only once: a further attempt runs the changes that the batch has.
                 if held.is_none() {
                     held = Some(Instant::now());
                     batch.add(turn.acquired(Some(bounds.largest_batch.saturating_sub(1))));
                 }
                 let (changed, late) = batch.change(row.into_inner(), bounds.longest_batch);
+                // At once, not behind the COMMIT: in the line their callers can give up in time.
                 turn.put_back(late);
                 if let Some(row) = changed {
                     if !row.save(id, conn)? {
@@ -322,6 +330,7 @@ where
                         return Err(LockError::Aborted { source: None });
                     }
                 }
+                // From here on the COMMIT may be on its way.
                 batch.is_committing = true;
                 Ok(())
             };
@@ -338,8 +347,8 @@ where
         self.count_hold(held);
     }
 
-    /// The `UPDATE` of a batch may be the first to find that the server has ended the session because
-    /// the lock was held too long.
+    /// The `UPDATE` of a batch may be the first to find that the server has ended the session
+    /// because the lock was held too long.
     fn or_expired(&self, error: LockError, held: Option<Instant>) -> LockError {
         match (self.shared.lock.request().settings.hold, held) {
             (Some(limit), Some(since))

@@ -52,6 +52,8 @@ impl Times {
     fn add(&self, time: Duration) {
         // Enough for 584 years.
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        // Relaxed, here and below: each number stands alone, and no thread reads other memory
+        // because of what it finds in one.
         self.all.fetch_add(time, Relaxed);
         self.longest.fetch_max(time, Relaxed);
     }

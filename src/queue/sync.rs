@@ -18,5 +18,7 @@ pub(super) fn wait_until<'g, T>(
     let left = deadline.saturating_duration_since(Instant::now());
     let woken = condvar.wait_timeout(guard, left);
     let (guard, _) = woken.unwrap_or_else(PoisonError::into_inner);
+    // The clock decides. A wait can end early without a notification, and a notification can come
+    // together with the end of the time.
     (guard, Instant::now() >= deadline)
 }

@@ -40,8 +40,8 @@ pub enum RaceError {
     #[error("the observation failed: {0}")]
     Observe(String),
 
-    /// The server could not be asked who waits for whom. MySQL and MariaDB tell it only to users with
-    /// the privilege `PROCESS`.
+    /// The server could not be asked who waits for whom. MySQL and MariaDB tell it only to users
+    /// with the privilege `PROCESS`.
     #[error("the server does not say who waits for whom: {0}")]
     Watch(#[source] DieselError),
 
@@ -89,7 +89,8 @@ pub enum RaceError {
     /// A session does work outside of the connection that it is given, which can't be played
     /// statement by statement.
     #[error(
-        "{player} {work}, and only the statements of the connection that it is given can be played; \
+        "{player} {work}, and only the statements of the connection that it is given \
+         can be played; \
          give it that connection for all of its work\n{script}"
     )]
     HiddenWork {
@@ -101,8 +102,8 @@ pub enum RaceError {
         script: Script,
     },
 
-    /// The same serial order came to two outcomes, so nothing can be compared: the state or a result
-    /// has a generated id, a time or a random value.
+    /// The same serial order came to two outcomes, so nothing can be compared: the state or a
+    /// result has a generated id, a time or a random value.
     #[error(
         "{first}, then {second} comes to two outcomes when it is run twice: \
          leave generated ids and times out of the observation, and out of the results \
@@ -120,7 +121,8 @@ pub enum RaceError {
     /// A serial order came to another outcome when the lock of the operation under test was taken
     /// out. Without its lock it is another operation, so its runs prove nothing of the lock.
     #[error(
-        "{first}, then {second} comes to something else without the lock of the operation under test, \
+        "{first}, then {second} comes to something else without the lock of the operation \
+         under test, \
          although no session interferes\n  with it: {}\n  without it: {}", outcomes[0], outcomes[1]
     )]
     NotTheSameWithoutLock {

@@ -108,8 +108,8 @@ where
     /// What both serial orders come to, with the lock and without it.
     ///
     /// An order that comes to something else when it is played again would make every interleaving
-    /// look like a race. An operation that does something else when its lock is taken out would make
-    /// every interleaving without the lock look like one, and the lock like its cure.
+    /// look like a race. An operation that does something else when its lock is taken out would
+    /// make every interleaving without the lock look like one, and the lock like its cure.
     fn serial(&self) -> Result<[Compared<O>; 2], RaceError> {
         let orders = |locked| {
             let first = self.run(OPERATION, Comes::Last, locked)?.compared;
@@ -122,6 +122,8 @@ where
             Box::new([one.outcome.text(&names), other.outcome.text(&names)])
         };
         let serial: [_; 2] = orders(true)?;
+        // An outcome that differs without a rival, by a time or a random value, would make each
+        // interleaving look racy.
         let again = self.run(OPERATION, Comes::Last, true)?.compared;
         if !serial[0].is_same(&again) {
             return Err(RaceError::NotRepeatable {
@@ -147,6 +149,7 @@ where
     fn run(&self, stepped: usize, comes: Comes, locked: bool) -> Result<Run<O>, RaceError> {
         let other = 1 - stepped;
         let mut watcher = (self.connect)().map_err(RaceError::Connect)?;
+        // Each run begins from the same rows.
         (self.race.setup)(&mut watcher).map_err(RaceError::Setup)?;
         let mut before = None;
         let (script, results) = play(

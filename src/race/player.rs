@@ -74,6 +74,8 @@ impl Line {
     ///
     /// Not while the thread unwinds already: what the part still sends then is its rollback.
     fn leave_if_over(&self) {
+        // `SeqCst`, as with each use of it: the flag is read once a statement, where a cheaper
+        // order saves nothing.
         if self.over.load(Ordering::SeqCst) && !thread::panicking() {
             // Without the panic hook, which would print a message.
             resume_unwind(Box::new("the race is over"));
@@ -144,6 +146,7 @@ impl Instrumentation for Hook {
 }
 
 impl Drop for Hook {
+    // As long as the part runs. At its end no report is set any more.
     fn drop(&mut self) {
         played::unseen("replaces its connection or the `Instrumentation` of it");
     }
@@ -152,6 +155,8 @@ impl Drop for Hook {
 /// Plays a part, on the thread that is its own, and tells of everything that happens.
 pub(super) fn perform<C: Connection>(mut conn: C, part: Part<'_, C>, gate: Gate) {
     let line = gate.line.clone();
+    // A panic of the part is an ending like others, to be compared. It must not reach the scope,
+    // which would panic too and lose the script.
     let played = catch_unwind(AssertUnwindSafe(|| {
         gate.stop(String::new());
         let (at_statements, at_steps) = match part.stops {
@@ -175,6 +180,7 @@ pub(super) fn perform<C: Connection>(mut conn: C, part: Part<'_, C>, gate: Gate)
     // What it has left open ends before it is done. The connection may be a pool's, which lends it
     // to others.
     let _ = catch_unwind(AssertUnwindSafe(|| {
+        // Without the hook: a rollback on the way must not stop at a gate.
         conn.set_instrumentation(|_: InstrumentationEvent<'_>| {});
         drop(conn);
     }));

@@ -8,13 +8,13 @@ use super::Script;
 /// What the interleavings show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// There is a race, and the lock cures it: every interleaving is serial with the lock in, and at
-    /// least one is not without it.
+    /// There is a race, and the lock cures it: every interleaving is serial with the lock in, and
+    /// at least one is not without it.
     Cured,
     /// There is a race with the lock in.
     Racy,
-    /// Every interleaving is serial, with the lock and without it: there is no race to cure here, or
-    /// no lock of this library that could be taken out. Such a test proves nothing.
+    /// Every interleaving is serial, with the lock and without it: there is no race to cure here,
+    /// or no lock of this library that could be taken out. Such a test proves nothing.
     NoRaceToCure,
 }
 
@@ -46,8 +46,8 @@ impl<O: Eq> Compared<O> {
 pub struct Interleaving<O> {
     pub(super) rival: usize,
     pub(super) serial: bool,
-    /// The operation that was played statement by statement, by its name: the one under test, or the
-    /// rival.
+    /// The operation that was played statement by statement, by its name: the one under test, or
+    /// the rival.
     pub stepped: String,
     /// The statement of the stepped operation before which the other operation ran.
     pub before: String,

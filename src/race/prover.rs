@@ -48,7 +48,9 @@ type Comparing<'a> = Box<dyn Fn(&Ended) -> String + Send + Sync + 'a>;
 /// # };
 /// Race::of("deposit", |conn| add(conn, 100))
 ///     .against("withdrawal", |conn| add(conn, -100))
-///     .setup(|conn| diesel::update(accounts::table).set(accounts::balance.eq(1_000)).execute(conn))
+///     .setup(|conn| {
+///         diesel::update(accounts::table).set(accounts::balance.eq(1_000)).execute(conn)
+///     })
 ///     .prove(connect, |conn| accounts::table.select(accounts::balance).load::<i64>(conn))
 ///     .expect("a server")
 ///     .assert_cured();
@@ -79,13 +81,13 @@ impl<'a, C> Race<'a, C>
 where
     C: LockConnection<Backend: Watch> + Send + 'a,
 {
-    /// The operation under test: any code that uses this library, or Diesel alone, on the connection
-    /// that it is given. It must not set an `Instrumentation` of its own, nor work on another
-    /// connection.
+    /// The operation under test: any code that uses this library, or Diesel alone, on the
+    /// connection that it is given. It must not set an `Instrumentation` of its own, nor work on
+    /// another connection.
     ///
     /// What it returns counts too: an interleaving in which it returns something else than in both
-    /// serial orders, an error for instance, is not serial. [`comparing`](Self::comparing) says what
-    /// of it counts.
+    /// serial orders, an error for instance, is not serial. [`comparing`](Self::comparing) says
+    /// what of it counts.
     pub fn of<T, E, F>(name: &'a str, operation: F) -> Self
     where
         T: Debug,
@@ -103,8 +105,9 @@ where
         }
     }
 
-    /// What happens at the same time. May be called more than once: each is tried by itself, and has
-    /// a verdict of its own ([`Proof::rivals`]). Without any, the operation races against itself.
+    /// What happens at the same time. May be called more than once: each is tried by itself, and
+    /// has a verdict of its own ([`Proof::rivals`]). Without any, the operation races against
+    /// itself.
     pub fn against<T, E, F>(mut self, name: &'a str, operation: F) -> Self
     where
         T: Debug,
@@ -154,7 +157,8 @@ where
     /// - To compare a part of a value, let the operation return that part:
     ///   `|conn| place_order(conn).map(|order| order.amount)`.
     ///
-    /// Compare as much as you can: an operation that may fail without being noticed can hide a race.
+    /// Compare as much as you can: an operation that may fail without being noticed can hide a
+    /// race.
     ///
     /// # Example
     ///
@@ -208,8 +212,8 @@ where
 
     /// How many statements an operation may send in one run. 1000 unless set.
     ///
-    /// An operation that repeats a query until another session has changed something would otherwise
-    /// go on for ever: the other one does not move meanwhile.
+    /// An operation that repeats a query until another session has changed something would
+    /// otherwise go on for ever: the other one does not move meanwhile.
     pub fn statement_limit(mut self, statements: usize) -> Self {
         self.limits.statements = statements;
         self
@@ -222,8 +226,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`RaceError`], if a run could not be brought to its end, or if the runs can't be compared. An
-    /// operation that fails is part of the outcome, and no error.
+    /// [`RaceError`], if a run could not be brought to its end, or if the runs can't be compared.
+    /// An operation that fails is part of the outcome, and no error.
     pub fn prove<O, E>(
         self,
         connect: impl Fn() -> ConnectionResult<C>,

@@ -16,9 +16,9 @@ type Session<'a, C> = Box<dyn Fn(&mut C, &Steps) -> Ended + Send + Sync + 'a>;
 /// Sessions whose steps are played one at a time, in the way of PostgreSQL's isolation tester
 /// (<https://github.com/postgres/postgres/tree/master/src/test/isolation>).
 ///
-/// A session is a closure that names its steps: [`Steps::next`] waits for the turn of a step. A step
-/// is over when the session comes to its next one or to its end, or when the server says that it
-/// waits for another session; it then goes on by itself when that one lets it.
+/// A session is a closure that names its steps: [`Steps::next`] waits for the turn of a step. A
+/// step is over when the session comes to its next one or to its end, or when the server says that
+/// it waits for another session; it then goes on by itself when that one lets it.
 ///
 /// # Example
 ///
@@ -47,7 +47,8 @@ type Session<'a, C> = Box<dyn Fn(&mut C, &Steps) -> Ended + Send + Sync + 'a>;
 ///     })
 ///     .session("Grace", |conn, steps| {
 ///         steps.next("lock");
-///         with_row_lock(conn, accounts::table.find(1), |_, _: Locked<Account>| Ok::<_, LockError>(()))
+///         let ada = accounts::table.find(1);
+///         with_row_lock(conn, ada, |_, _: Locked<Account>| Ok::<_, LockError>(()))
 ///     })
 ///     .play(connect, &["Ada lock", "Grace lock", "Ada commit"])
 ///     .expect("a server");
@@ -142,15 +143,15 @@ where
         self
     }
 
-    /// Plays the steps in this order, each named as `"session step"`, and then the sessions to their
-    /// ends. May be called again, with another order.
+    /// Plays the steps in this order, each named as `"session step"`, and then the sessions to
+    /// their ends. May be called again, with another order.
     ///
     /// `connect` makes the connections: one for each session, and one to ask the server who waits.
     ///
     /// # Errors
     ///
-    /// [`RaceError::OutOfTurn`] if a session does not stand before the step whose turn it is: it has
-    /// none of that name there, or it still waits for another session. Otherwise as
+    /// [`RaceError::OutOfTurn`] if a session does not stand before the step whose turn it is: it
+    /// has none of that name there, or it still waits for another session. Otherwise as
     /// [`Race::prove`](super::Race::prove). A session that returns an error is no error.
     pub fn play(
         &self,

@@ -1,7 +1,7 @@
 //! The stage: players, of whom one moves at a time.
 //!
-//! The director opens one gate, and then waits until each player stands at a gate again, is done, or
-//! is blocked by another one. Of the last only the server knows, so the server is asked.
+//! The director opens one gate, and then waits until each player stands at a gate again, is done,
+//! or is blocked by another one. Of the last only the server knows, so the server is asked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -76,6 +76,8 @@ where
         for (who, part) in parts.into_iter().enumerate() {
             let mut conn = connect().map_err(RaceError::Connect)?;
             let session = C::Backend::session(&mut conn).map_err(RaceError::Watch)?;
+            // If this loop ends early, `open` is dropped with the director. The players at their
+            // gates then leave, and the scope can end.
             let (open, opened) = mpsc::channel();
             let gate = Gate {
                 line: Line {
@@ -99,6 +101,8 @@ where
                 sent: 0,
             });
         }
+        // The players' are the only senders from here on: when the last player is gone the inbox
+        // says so.
         drop(outbox);
         let played = director
             .settle()
@@ -148,6 +152,7 @@ where
         let player = &mut self.players[who];
         player.state = State::Moves;
         if let Some(open) = &player.open {
+            // A player that is gone has told how its part ended.
             let _ = open.send(());
         }
         self.settle()
@@ -190,6 +195,8 @@ where
                     self.hear(who, message)?;
                     patience = Deadline::after(self.limits.patience);
                 }
+                // Silence proves nothing: a slow statement is silent too. Only the server can say
+                // that one is blocked.
                 Err(RecvTimeoutError::Timeout) if self.all_who_move_are_blocked()? => break,
                 Err(_) if patience.is_over() => return Err(self.stuck(who)),
                 Err(_) => {}
@@ -205,7 +212,8 @@ where
     fn hear(&mut self, who: usize, message: Message) -> Result<(), RaceError> {
         let player = &mut self.players[who];
         let failed = matches!(&message, Message::HasAnswer(Some(_)));
-        // Diesel does not report every answer, but a session that sends its next statement has had it.
+        // Diesel does not report every answer, but a session that sends its next statement has had
+        // it.
         match player.seen.statement.take() {
             Some(answered) if !failed => player.seen.answered.push(answered),
             _ => {}
@@ -254,6 +262,7 @@ where
     fn all_who_move_are_blocked(&mut self) -> Result<bool, RaceError> {
         for (who, player) in self.players.iter().enumerate() {
             match player.state {
+                // Between two statements it runs code of its own.
                 State::Moves if player.seen.statement.is_none() => return Ok(false),
                 State::Moves => {}
                 State::Stands(_) | State::Done(_) => continue,
@@ -305,9 +314,12 @@ where
     /// Ends all sessions and players, so that none holds a lock or waits for one when an error is
     /// returned.
     fn give_up(mut self, error: RaceError) -> RaceError {
+        // Before any gate is given up: a player that passes one looks at this and unwinds.
         self.over.store(true, Ordering::SeqCst);
+        // All of them, not only the one that is stuck: each may hold what another one waits for.
         for player in &mut self.players {
             if !matches!(player.state, State::Done(_)) {
+                // Before the gate: its statement, which may wait for a lock, ends with an error.
                 let _ = C::Backend::end_session(self.watcher, player.seen.session);
             }
             player.open = None;

@@ -13,6 +13,7 @@ use crate::played;
 /// Diesel gives each new connection the program's default `Instrumentation`, of which there is only
 /// one. One that the program has set stays.
 pub(super) fn watch_new_connections() {
+    // The setting is the program's, and there is no way to take it back.
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if get_default_instrumentation().is_none() {

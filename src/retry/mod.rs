@@ -164,9 +164,9 @@ impl Retry {
         }
     }
 
-    /// Makes attempts until one succeeds, fails for good, or the policy says enough. `attempt`
-    /// gets what is left of the deadline. Of the closure's own errors `cause_of_own` says whether to
-    /// try again, and `last_of_own` what of the last one is kept.
+    /// Makes attempts until one succeeds, fails for good, or the policy says enough. `attempt` gets
+    /// what is left of the deadline. Of the closure's own errors `cause_of_own` says whether to try
+    /// again, and `last_of_own` what of the last one is kept.
     pub(crate) fn run<R, E>(
         &self,
         mut attempt: impl FnMut(Option<Duration>) -> Result<R, Failure<E>>,
@@ -192,8 +192,10 @@ impl Retry {
             let Some(cause) = cause.filter(|cause| self.covers(*cause)) else {
                 return Err(failure.into_error());
             };
+            // What went wrong first says more than what followed from it.
             let first = *first.get_or_insert(cause);
             let pause = pauses.next().unwrap_or_default();
+            // A pause that ends behind the deadline would be waited for in vain.
             let too_late = self
                 .deadline
                 .is_some_and(|deadline| begin.elapsed().saturating_add(pause) >= deadline);
@@ -215,6 +217,7 @@ impl Retry {
                 cause,
                 pause,
             });
+            // The transaction of the attempt is over, so no lock is held meanwhile.
             (self.sleeper)(pause);
         }
         unreachable!("the attempts are limited")

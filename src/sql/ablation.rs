@@ -22,6 +22,7 @@ mod flag {
                 TAKEN_OUT.set(false);
             }
         }
+        // Put back by a `Drop`: the operation under test may panic.
         TAKEN_OUT.set(true);
         let _put_back = PutBack;
         act()

@@ -17,8 +17,8 @@ use crate::backend::LockBackend;
 /// callers can't each hold what the other waits for.
 ///
 /// The last key is repeated up to a power of two. So there are 17 texts at most, each prepared once
-/// for a connection. A text for each number of keys would fill the cache and the server's memory, and
-/// a statement that is not cached takes a round trip more.
+/// for a connection. A text for each number of keys would fill the cache and the server's memory,
+/// and a statement that is not cached takes a round trip more.
 #[derive(Debug)]
 pub struct SelectByKeys<'q, T: Table, K, Kind> {
     select: T::Query,
@@ -93,6 +93,7 @@ where
         if K::COLUMNS > 1 {
             out.push_sql(DB::ROW_VALUES);
         }
+        // To lock a row twice in one statement is to lock it once, so the repeated key is harmless.
         let repeated = padded(self.keys.len(), DB::BINDS / K::COLUMNS) - self.keys.len();
         let repeated = self.keys.last().into_iter().cycle().take(repeated);
         for (at, key) in self.keys.iter().chain(repeated).enumerate() {
@@ -101,6 +102,8 @@ where
             key.push_binds(out.reborrow())?;
             out.push_sql(close);
         }
+        // The lock order. Without it a server locks in the order of its plan, and two callers with
+        // the same keys can deadlock.
         out.push_sql(") ORDER BY ");
         if self.order == Order::OfTheTable {
             return self.primary_key.walk_ast(out);

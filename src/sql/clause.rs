@@ -104,7 +104,8 @@ impl Strength for ForKeyShare {
 /// A lock strength that the backend `DB` has.
 #[diagnostic::on_unimplemented(
     message = "`{DB}` has no row lock of strength `{Self}`",
-    note = "PostgreSQL has `for_update`, `for_no_key_update`, `for_share` and `for_key_share`; MySQL and MariaDB have `for_update` and `for_share`",
+    note = "PostgreSQL has `for_update`, `for_no_key_update`, `for_share` and \
+            `for_key_share`; MySQL and MariaDB have `for_update` and `for_share`",
     note = "SQLite locks the whole database and has only `RowLock::for_update()`"
 )]
 pub trait LockStrength<DB>: Strength {
@@ -164,7 +165,8 @@ impl<W: Wait> Wait for Within<W> {
 /// A way to wait that the backend `DB` has.
 #[diagnostic::on_unimplemented(
     message = "`{DB}` can't wait for a row lock by `{Self}`",
-    note = "SQLite locks the whole database, so it has no locked rows to skip; use `.no_wait()` or `.timeout(d)`"
+    note = "SQLite locks the whole database, so it has no locked rows to skip; \
+            use `.no_wait()` or `.timeout(d)`"
 )]
 pub trait LockWait<DB>: Wait {}
 
@@ -173,7 +175,8 @@ impl<DB, W: LockWait<DB>> LockWait<DB> for Within<W> {}
 /// The tables to lock, as the backend `DB` can name them.
 #[diagnostic::on_unimplemented(
     message = "`{DB}` can't lock the rows of `{Self}` only",
-    note = "`.of(table)` takes a table of the query, on PostgreSQL and MySQL; SQLite locks the whole database"
+    note = "`.of(table)` takes a table of the query, on PostgreSQL and MySQL; \
+            SQLite locks the whole database"
 )]
 pub trait LockTables<DB>: Copy + QueryId {
     /// Whether one is named.
@@ -251,6 +254,7 @@ where
         out.unsafe_to_cache_prepared();
     }
     if are_locks_taken_out() {
+        // Diesel's cache finds a statement by its type, and with the clause this is another text.
         out.unsafe_to_cache_prepared();
         return Ok(());
     }

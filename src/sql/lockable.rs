@@ -42,13 +42,15 @@ pub struct AnyQuery;
 /// `sql_query`, `dsl::sql`, a [`LockableQuery`]; on SQLite every one.
 ///
 /// Not two queries combined by `UNION`, `INTERSECT` or `EXCEPT`: behind these PostgreSQL takes no
-/// clause, and MySQL and MariaDB lock the rows of the last `SELECT` only. Where they are in raw SQL,
-/// the call fails with [`Unsupported`](LockError::Unsupported).
+/// clause, and MySQL and MariaDB lock the rows of the last `SELECT` only. Where they are in raw
+/// SQL, the call fails with [`Unsupported`](LockError::Unsupported).
 ///
 /// `Kind` tells the queries apart; it is inferred.
 #[diagnostic::on_unimplemented(
     message = "a locking clause behind this query does not lock all of its rows on `{DB}`",
-    note = "behind a UNION, INTERSECT or EXCEPT, MySQL and MariaDB lock the rows of the last `SELECT` only, and PostgreSQL takes no clause: lock each query on its own, or filter by both conditions",
+    note = "behind a UNION, INTERSECT or EXCEPT, MySQL and MariaDB lock the rows of the \
+            last `SELECT` only, and PostgreSQL takes no clause: \
+            lock each query on its own, or filter by both conditions",
     note = "a query type of your own has to implement `diesel_row_lock::bounds::LockableQuery`"
 )]
 pub trait Lockable<DB, Kind> {

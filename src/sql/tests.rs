@@ -96,13 +96,17 @@ mod postgres {
         let keys = SelectByKeys::new(accounts::table, &[2, 1]);
         assert_eq!(
             sql!(Pg, RowLock::for_update(), keys),
-            "SELECT \"accounts\".\"id\" FROM \"accounts\" WHERE \"accounts\".\"id\" IN ($1, $2) ORDER BY \"accounts\".\"id\"\nFOR UPDATE"
+            "SELECT \"accounts\".\"id\" FROM \"accounts\" \
+             WHERE \"accounts\".\"id\" IN ($1, $2) \
+             ORDER BY \"accounts\".\"id\"\nFOR UPDATE"
         );
         let keys = [("blue".to_owned(), 2), ("red".to_owned(), 1)];
         let keys = SelectByKeys::new(seats::table, &keys);
         assert_eq!(
             sql!(Pg, RowLock::for_update(), keys),
-            "SELECT \"seats\".\"hall\", \"seats\".\"number\" FROM \"seats\" WHERE (\"seats\".\"hall\", \"seats\".\"number\") IN (($1, $2), ($3, $4)) ORDER BY \"seats\".\"hall\", \"seats\".\"number\"\nFOR UPDATE"
+            "SELECT \"seats\".\"hall\", \"seats\".\"number\" FROM \"seats\" \
+             WHERE (\"seats\".\"hall\", \"seats\".\"number\") IN (($1, $2), ($3, $4)) \
+             ORDER BY \"seats\".\"hall\", \"seats\".\"number\"\nFOR UPDATE"
         );
     }
 }
@@ -176,7 +180,9 @@ mod sqlite {
         let keys = SelectByKeys::new(seats::table, &keys);
         assert_eq!(
             sql!(Sqlite, RowLock::for_update(), keys),
-            "SELECT `seats`.`hall`, `seats`.`number` FROM `seats` WHERE (`seats`.`hall`, `seats`.`number`) IN (VALUES (?, ?)) ORDER BY `seats`.`hall`, `seats`.`number`"
+            "SELECT `seats`.`hall`, `seats`.`number` FROM `seats` \
+             WHERE (`seats`.`hall`, `seats`.`number`) IN (VALUES (?, ?)) \
+             ORDER BY `seats`.`hall`, `seats`.`number`"
         );
     }
 }

@@ -59,6 +59,7 @@ impl TransactionBackend for Sqlite {
     where
         C: LoadConnection<Backend = Self>,
     {
+        // `IMMEDIATE` is the lock here, so it is what the race prover takes out.
         let immediate = if are_locks_taken_out() {
             ""
         } else {
@@ -86,6 +87,7 @@ impl TransactionBackend for Sqlite {
     where
         C: LoadConnection<Backend = Self>,
     {
+        // SQLite stops a batch at its first error: without the guard no COMMIT runs.
         conn.batch_execute("RELEASE SAVEPOINT row_lock_guard; COMMIT")
             .map_err(|error| end_error(error, GUARD))
     }
@@ -94,6 +96,7 @@ impl TransactionBackend for Sqlite {
     where
         C: LoadConnection<Backend = Self>,
     {
+        // `ROLLBACK` alone would succeed in a transaction that the closure has begun itself.
         conn.batch_execute("ROLLBACK TO SAVEPOINT row_lock_guard; ROLLBACK")
             .map_err(|error| end_error(error, GUARD))
     }
@@ -136,9 +139,12 @@ fn begin_within<C>(conn: &mut C, begin: &str, millis: i32) -> QueryResult<()>
 where
     C: LoadConnection<Backend = Sqlite>,
 {
+    // The timeout is the connection's, not the statement's. There is no scope that would put it
+    // back by itself.
     let session = sql::<Integer>("PRAGMA busy_timeout").get_result::<i32>(conn)?;
     conn.batch_execute(&format!("PRAGMA busy_timeout = {millis}"))?;
     let begun = conn.batch_execute(begin);
+    // Before the result is looked at: the session's value is back after an error, too.
     conn.batch_execute(&format!("PRAGMA busy_timeout = {session}"))?;
     begun
 }
@@ -150,8 +156,8 @@ where
 /// somebody holds it, and a write of our own that changes nothing tells whether it is us.
 ///
 /// A database in memory has no file that a second connection could ask for, though others may share
-/// its cache (`file::memory:?cache=shared`). There the write alone decides: if it succeeds, the open
-/// transaction holds the write lock from then on. What it has read before can't be stale: in a
+/// its cache (`file::memory:?cache=shared`). There the write alone decides: if it succeeds, the
+/// open transaction holds the write lock from then on. What it has read before can't be stale: in a
 /// shared cache a reader's table is locked for writers until the reader's transaction ends.
 fn holds_write_lock<C>(conn: &mut C) -> Result<bool, LockError>
 where
@@ -169,6 +175,7 @@ where
 
 fn is_locked(file: &str) -> bool {
     match SqliteConnection::establish(file) {
+        // The connection is closed at the end of this line, and the lock it may have taken is free.
         Ok(mut other) => other.batch_execute("BEGIN IMMEDIATE").is_err(),
         // Out of file handles, an encrypted file: the write decides.
         Err(_) => true,

@@ -6,9 +6,9 @@ use diesel::sqlite::Sqlite;
 use crate::backend::{Cause, ErrorBackend, Messages};
 
 impl ErrorBackend for Sqlite {
-    /// The texts of `sqlite3ErrStr` in `main.c`, to the letter, and those of a shared cache, which name
-    /// a table or a database; they are not translated. A text that only begins like one of these is a
-    /// user's own (`RAISE`).
+    /// The texts of `sqlite3ErrStr` in `main.c`, to the letter, and those of a shared cache, which
+    /// name a table or a database; they are not translated. A text that only begins like one of
+    /// these is a user's own (`RAISE`).
     const ENGLISH: Messages = &[
         ("database is locked", Cause::Timeout),          // SQLITE_BUSY
         ("database table is locked", Cause::Timeout),    // SQLITE_LOCKED

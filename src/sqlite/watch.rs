@@ -25,6 +25,7 @@ impl Watch for Sqlite {
         C: LoadConnection<Backend = Self>,
     {
         static COUNT: AtomicI64 = AtomicI64::new(0);
+        // Relaxed: the numbers only have to differ.
         Ok(COUNT.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -32,6 +33,7 @@ impl Watch for Sqlite {
     where
         C: LoadConnection<Backend = Self>,
     {
+        // The statement that waits is left out: what it adds is what it waits for.
         let before = Transaction::after(&who.answered);
         let wanted = Transaction::after(who.answered.iter().chain(&who.statement));
         // A commit waits for readers, but not where they read an older version of the file.
@@ -128,8 +130,8 @@ const QUOTES: [(&str, &str); 6] = [
     ("/*", "*/"),
 ];
 
-/// The statements of a batch in capitals, without what stands in quotes and comments: a user's value
-/// may look like SQL. Diesel shows bound values in a comment.
+/// The statements of a batch in capitals, without what stands in quotes and comments: a user's
+/// value may look like SQL. Diesel shows bound values in a comment.
 fn statements(batch: &str) -> Vec<String> {
     let mut statements = vec![];
     let mut statement = String::new();

@@ -39,6 +39,7 @@ impl Call {
         Self(Some(Told {
             attempts: Cell::default(),
             times: Cell::default(),
+            // What drops it without a word is a panic.
             ending: Cell::new(Ending::PANIC),
             meter: Meter::call_begins(&subject, site),
             span: Span::call_begins(&subject, site),
@@ -111,6 +112,7 @@ impl Told {
 
 impl Drop for Told {
     fn drop(&mut self) {
+        // Behind the attempts, which borrow it: their times are in the sums by now.
         let (attempts, times, ending) = (self.attempts.get(), self.times.get(), self.ending.get());
         self.meter
             .call_ended(&self.subject, attempts, times, ending);
@@ -144,6 +146,7 @@ impl Attempt<'_> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
+        // Here and not in `end`, so that an attempt that panics is counted with its times.
         let Some(told) = self.told else { return };
         let now = Instant::now();
         told.add(Times {

@@ -14,8 +14,8 @@ const TIMEOUTS: &str = "row_lock_timeouts_total";
 const WAIT: &str = "row_lock_wait_seconds";
 const HOLD: &str = "row_lock_hold_seconds";
 
-/// Gives the recorder the units and the descriptions: once, after it was installed. With the feature
-/// `metrics`.
+/// Gives the recorder the units and the descriptions: once, after it was installed. With the
+/// feature `metrics`.
 ///
 /// # Example
 ///

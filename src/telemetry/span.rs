@@ -14,10 +14,11 @@ use super::listener::{Listener, Subject, Times};
 /// In microseconds.
 static LONGEST_HOLD: AtomicU64 = AtomicU64::new(1_000_000);
 
-/// Warn of every lock that is held for longer than this: an event of level `WARN` in the call's span.
+/// Warn of every lock that is held for longer than this: an event of level `WARN` in the call's
+/// span.
 ///
-/// With the feature `tracing`. For the whole process, from now on; rounded down to a microsecond. One second
-/// unless told otherwise; [`Duration::MAX`] for no warnings.
+/// With the feature `tracing`. For the whole process, from now on; rounded down to a microsecond.
+/// One second unless told otherwise; [`Duration::MAX`] for no warnings.
 ///
 /// # Example
 ///
@@ -27,6 +28,8 @@ static LONGEST_HOLD: AtomicU64 = AtomicU64::new(1_000_000);
 /// diesel_row_lock::telemetry::warn_when_held_for(Duration::from_millis(200));
 /// ```
 pub fn warn_when_held_for(time: Duration) {
+    // Relaxed: the number stands alone, and a call that reads the old one is as good as an earlier
+    // call.
     LONGEST_HOLD.store(micros(time), Ordering::Relaxed);
 }
 

@@ -4,8 +4,9 @@ use std::any::type_name;
 
 /// The name of the module of the first table in the type of a query or a table.
 ///
-/// The types of Diesel's queries are public only in part, and to render the SQL would ask more of the
-/// query than a locked call does; but the name of the type has all tables in it, and costs nothing.
+/// The types of Diesel's queries are public only in part, and to render the SQL would ask more of
+/// the query than a locked call does; but the name of the type has all tables in it, and costs
+/// nothing.
 pub(crate) fn table_in<Q: ?Sized>() -> Option<&'static str> {
     first_table(type_name::<Q>())
 }

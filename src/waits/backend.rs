@@ -12,7 +12,8 @@ use crate::backend::LockBackend;
 /// It can't be implemented outside of this crate.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be asked who waits for whom",
-    note = "PostgreSQL, MySQL and MariaDB can; SQLite has no server, and no sessions that could be cancelled"
+    note = "PostgreSQL, MySQL and MariaDB can; \
+            SQLite has no server, and no sessions that could be cancelled"
 )]
 pub trait WaitsBackend: LockBackend {
     /// By what the server knows the connection.

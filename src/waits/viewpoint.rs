@@ -1,7 +1,7 @@
 //! [`Viewpoint`]: looks at a server that the callers of one process share.
 //!
-//! Calls that time out together ask the same question at the same time. One of them asks the server,
-//! and the others use its answer.
+//! Calls that time out together ask the same question at the same time. One of them asks the
+//! server, and the others use its answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -44,8 +44,10 @@ impl Viewpoint {
     where
         C: LockConnection<Backend: WaitsBackend>,
     {
+        // Before the lock is taken, which is one for all servers: this one may be slow to answer.
         let name = C::Backend::viewpoint(conn).map_err(meaning::<C>)?;
         let mut all = VIEWPOINTS.lock().unwrap_or_else(PoisonError::into_inner);
+        // The map must not grow with servers that no caller asks any more.
         all.retain(|_, viewpoint| viewpoint.strong_count() > 0);
         if let Some(viewpoint) = all.get(&name).and_then(Weak::upgrade) {
             return Ok(viewpoint);
@@ -70,17 +72,21 @@ impl Viewpoint {
         let mut state = self.state();
         loop {
             match &state.last {
+                // An answer from before the call may lack the wait that the caller asks for.
                 Some((at, waits)) if *at >= since => return Ok(Some(Arc::clone(waits))),
                 _ if state.under_way.is_none() || Instant::now() >= impatient => break,
                 _ if no_more() => return Ok(None),
                 _ => {}
             }
+            // In short pieces: no notification comes when `no_more` becomes true.
             let waited = self.changed.wait_timeout(state, CHECK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.looks += 1;
         let number = state.looks;
         state.under_way = Some(number);
+        // Free while the server is asked: the others wait for the notification with a limit, and
+        // that is worth nothing if they wait for the lock.
         drop(state);
         // Also on an error or a panic: then the next caller asks on its own connection.
         let _over = Over {

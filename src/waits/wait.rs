@@ -15,11 +15,11 @@ pub struct LockWait {
     pub waiter: Session,
     /// For whom. It may wait itself: see [`root`](Self::root).
     pub blocker: Session,
-    /// The table of the lock, where the server says: on PostgreSQL only of this connection's database,
-    /// and as short as its `search_path` allows; on MySQL and MariaDB with its database.
+    /// The table of the lock, where the server says: on PostgreSQL only of this connection's
+    /// database, and as short as its `search_path` allows; on MySQL and MariaDB with its database.
     pub table: Option<String>,
-    /// For how long: to the millisecond on PostgreSQL, in whole seconds on MariaDB. On MySQL since the
-    /// statement began.
+    /// For how long: to the millisecond on PostgreSQL, in whole seconds on MariaDB. On MySQL since
+    /// the statement began.
     pub waited: Duration,
 }
 
@@ -45,8 +45,8 @@ impl LockWait {
         }
     }
 
-    /// The one at the end of the line that this waiter stands in: who waits for nobody. Where some of
-    /// the waits go round in a circle, which the server will end as a deadlock, its
+    /// The one at the end of the line that this waiter stands in: who waits for nobody. Where some
+    /// of the waits go round in a circle, which the server will end as a deadlock, its
     /// [`blocker`](Self::blocker).
     ///
     /// `waits` is the whole list. Sends no SQL.
@@ -72,8 +72,8 @@ fn blockers_of(waits: &[LockWait], waiter: SessionId) -> impl Iterator<Item = &S
     waits.map(|wait| &wait.blocker)
 }
 
-/// Those in the list who are waited for and wait for nobody themselves: to end one of them lets others
-/// go on. None where all wait in a circle, which the server will end as a deadlock.
+/// Those in the list who are waited for and wait for nobody themselves: to end one of them lets
+/// others go on. None where all wait in a circle, which the server will end as a deadlock.
 ///
 /// Sends no SQL.
 pub fn root_blockers(waits: &[LockWait]) -> Vec<&Session> {

@@ -227,7 +227,10 @@ macro_rules! each_strength {
             $db,
             $conn,
             stringify!($strength),
-            RowLock::$strength().timeout(TIME).retry(Retry::new()).isolation(Isolation::ReadCommitted)
+            RowLock::$strength()
+                .timeout(TIME)
+                .retry(Retry::new())
+                .isolation(Isolation::ReadCommitted)
         );
     )+};
 }

@@ -167,8 +167,8 @@ fn can_return(page: &str, call: &str, variant: &str) -> bool {
     row.contains(&link) || row.contains("(#any-statement)") && any.contains(&link)
 }
 
-/// The calls that have returned what the page does not list. Twin: without the variants that were seen,
-/// the page is wrong about each of the calls.
+/// The calls that have returned what the page does not list. Twin: without the variants that were
+/// seen, the page is wrong about each of the calls.
 fn assert_listed(seen: &[(&str, LockError)]) {
     let unlisted = |page: &str| -> Vec<String> {
         let seen = seen.iter().map(|(call, error)| (*call, variant(error)));

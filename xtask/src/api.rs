@@ -32,8 +32,8 @@ const PARTS: [&str; 6] = [
     "structfield",
 ];
 
-/// Builds the documentation and compares. With `API=overwrite` in the environment it writes the list
-/// anew.
+/// Builds the documentation and compares. With `API=overwrite` in the environment it writes the
+/// list anew.
 pub(crate) fn check() -> Result<Step> {
     let mut docs = cargo(["doc", "--no-deps", "--all-features"]);
     // As the other checks build it, so that it is built once.

@@ -1,5 +1,5 @@
-//! `cargo xtask faults`: the laws under real faults, one after the other and for longer, and a table
-//! of what they have seen.
+//! `cargo xtask faults`: the laws under real faults, one after the other and for longer, and a
+//! table of what they have seen.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -179,7 +179,9 @@ mod tests {
             text.contains("| cut | PostgreSQL 15.9 | 4 | 1,500 | 1,300 | 0 | 0 | 4 | 4 | 0 |"),
             "{text}"
         );
-        assert!(text.ends_with("| **all** | | **5** | **1,510** | **1,309** | **0** | **0** | **4** | **4** | **0** |\n"));
+        let all = "| **all** | | **5** \
+                   | **1,510** | **1,309** | **0** | **0** | **4** | **4** | **0** |\n";
+        assert!(text.ends_with(all));
         Ok(())
     }
 

@@ -63,7 +63,12 @@ enum Command {
     /// target/reliability.md
     Faults {
         /// About so long
-        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=18))]
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 10,
+            value_parser = clap::value_parser!(u32).range(2..=18)
+        )]
         minutes: u32,
     },
     /// Change the code that decides outcomes, one place at a time, and see whether a law notices

@@ -196,7 +196,8 @@ impl Score {
     }
 }
 
-/// Without the line and the column, which move: `src/a.rs:12:3: replace …` is `src/a.rs: replace …`.
+/// Without the line and the column, which move: `src/a.rs:12:3: replace …` is `src/a.rs: replace
+/// …`.
 fn place(change: &str) -> String {
     let mut parts = change.splitn(4, ':');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {

@@ -1,5 +1,5 @@
-//! Whether the rooms of `src/` stand in a line: each uses only those that ARCHITECTURE.md lists above
-//! it, so none of them depends on itself through others.
+//! Whether the rooms of `src/` stand in a line: each uses only those that ARCHITECTURE.md lists
+//! above it, so none of them depends on itself through others.
 
 use std::fs;
 use std::path::Path;

@@ -19,8 +19,8 @@ const MARIADB: &str = "MARIADB_URL";
 
 const SETTINGS: [&str; 1] = ["max_connections=300"];
 
-/// The Debian packages with the servers and clients. Also where a server is given: some tests start,
-/// and kill, their own.
+/// The Debian packages with the servers and clients. Also where a server is given: some tests
+/// start, and kill, their own.
 pub(crate) fn packages() -> Vec<&'static str> {
     let mut packages = vec!["mariadb-client-core", "mariadb-server-core"];
     packages.extend(FOR_RELEASES);
@@ -50,11 +50,19 @@ pub(crate) const FOR_FAULTS: [&str; 6] = [
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Wanted {
     /// A PostgreSQL of this version, and not that of PG_URL or Debian
-    #[arg(long, value_name = "VERSION", value_parser = Release::versions(Product::Postgres).collect::<Vec<_>>())]
+    #[arg(
+        long,
+        value_name = "VERSION",
+        value_parser = Release::versions(Product::Postgres).collect::<Vec<_>>()
+    )]
     postgres: Option<String>,
 
     /// A MariaDB of this version, and not that of MARIADB_URL or Debian
-    #[arg(long, value_name = "VERSION", value_parser = Release::versions(Product::MariaDb).collect::<Vec<_>>())]
+    #[arg(
+        long,
+        value_name = "VERSION",
+        value_parser = Release::versions(Product::MariaDb).collect::<Vec<_>>()
+    )]
     mariadb: Option<String>,
 }
 
@@ -72,7 +80,8 @@ pub(crate) struct Server<S> {
     pub(crate) name: String,
     pub(crate) url: String,
     variable: &'static str,
-    /// What names the version that others are to be made of, if it is not Debian's, and that version.
+    /// What names the version that others are to be made of, if it is not Debian's, and that
+    /// version.
     release: Option<(&'static str, String)>,
     /// `None` for a server that the caller has chosen.
     started: Option<S>,

@@ -20,8 +20,8 @@ use crate::step::{self, cargo, Step};
 const REST: [&str; 5] = ["--all-features", "--lib", "--examples", "--test", "ui"];
 
 /// The features that the laws are built with, one set after the other. SQLite's are always there; a
-/// user has one more backend as a rule, and those who have several, or more features, have what only
-/// then is compiled.
+/// user has one more backend as a rule, and those who have several, or more features, have what
+/// only then is compiled.
 const FEATURES: [(&str, &[&str]); 4] = [
     ("sqlite alone", &["--no-default-features"]),
     ("postgres alone", &["--features", "postgres"]),

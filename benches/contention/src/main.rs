@@ -1,8 +1,8 @@
-//! What locking costs when many want the same row: every way of making the same deposit or transfer,
-//! beside each other, on one's own database.
+//! What locking costs when many want the same row: every way of making the same deposit or
+//! transfer, beside each other, on one's own database.
 //!
-//! `cargo run --release -p contention` runs on an embedded SQLite, `cargo xtask bench` on PostgreSQL and
-//! MariaDB as well; `benches/README.md` says how to read what comes out.
+//! `cargo run --release -p contention` runs on an embedded SQLite, `cargo xtask bench` on
+//! PostgreSQL and MariaDB as well; `benches/README.md` says how to read what comes out.
 
 #![allow(clippy::print_stdout, reason = "it is a program")]
 #![allow(

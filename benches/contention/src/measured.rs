@@ -155,7 +155,8 @@ impl Results {
             .collect()
     }
 
-    /// Where many wanted one row without a lock and nothing was lost: then the check has seen nothing.
+    /// Where many wanted one row without a lock and nothing was lost: then the check has seen
+    /// nothing.
     pub(crate) fn missing_losses(&self) -> Vec<String> {
         let must = self.series.iter().filter(|one| {
             one.strategy == UNLOCKED && one.cell.workload == Workload::Hot && one.cell.threads >= 4

@@ -14,8 +14,8 @@ use crate::workload::Workload;
 #[derive(Parser)]
 #[command(name = "contention", bin_name = "cargo run --release -p contention --")]
 pub(crate) struct Options {
-    /// Where to run: `sqlite`, a `postgres://` or a `mysql://` URL; may be given more than once. The
-    /// tables are in a schema (or database) `row_lock_bench`, which is dropped before and after
+    /// Where to run: `sqlite`, a `postgres://` or a `mysql://` URL; may be given more than once.
+    /// The tables are in a schema (or database) `row_lock_bench`, which is dropped before and after
     #[arg(long, value_name = "URL")]
     database_url: Vec<String>,
 
@@ -42,7 +42,12 @@ pub(crate) struct Options {
     pub(crate) threads: Vec<usize>,
 
     /// How many rows there are, for all workloads but `hot`
-    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(i32).range(2..))]
+    #[arg(
+        long,
+        default_value_t = 1_000,
+        value_name = "N",
+        value_parser = clap::value_parser!(i32).range(2..)
+    )]
     pub(crate) rows: i32,
 
     /// What a thread does between reading the row and writing it
@@ -67,7 +72,13 @@ pub(crate) struct Options {
     pub(crate) pool: u32,
 
     /// Added to each round trip by a proxy on loopback; SQLite has no network and does without
-    #[arg(long, value_delimiter = ',', default_value = "0", value_parser = milliseconds, value_name = "MS,…")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "0",
+        value_parser = milliseconds,
+        value_name = "MS,…"
+    )]
     pub(crate) delays: Vec<Duration>,
 
     /// Of the workload `cold`: threads on the hot row

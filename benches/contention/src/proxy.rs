@@ -1,7 +1,7 @@
 //! A network on loopback: a proxy that lets each question of a client wait.
 //!
-//! The delay is added on the way to the server alone. A client of a database asks and then waits for
-//! the answer, so to it the round trip is longer by that much, whichever way it was.
+//! The delay is added on the way to the server alone. A client of a database asks and then waits
+//! for the answer, so to it the round trip is longer by that much, whichever way it was.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};

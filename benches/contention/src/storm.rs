@@ -1,4 +1,5 @@
-//! One measurement: threads that carry out orders for a while, and the check that all of it is there.
+//! One measurement: threads that carry out orders for a while, and the check that all of it is
+//! there.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -32,7 +32,12 @@ struct Cli {
     once: bool,
 
     /// How often to ask the server
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        value_parser = humantime::parse_duration
+    )]
     interval: Duration,
 }
 

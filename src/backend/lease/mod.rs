@@ -20,7 +20,8 @@ pub trait LeaseBackend: Backend {
     #[doc(hidden)]
     const NOW: &'static str;
 
-    /// The time at which the call was made, by the same clock, however long it waited for a lock since.
+    /// The time at which the call was made, by the same clock, however long it waited for a lock
+    /// since.
     #[doc(hidden)]
     const ASKED: &'static str = Self::NOW;
 
@@ -28,7 +29,8 @@ pub trait LeaseBackend: Backend {
     #[doc(hidden)]
     const AT_ONCE: Option<AtOnce> = None;
 
-    /// Inserts a row without a holder, unless the row exists; another session that inserts it waits.
+    /// Inserts a row without a holder, unless the row exists; another session that inserts it
+    /// waits.
     #[doc(hidden)]
     const ENSURE_ROW: &'static str;
 
@@ -44,8 +46,8 @@ pub trait LeaseBackend: Backend {
     #[doc(hidden)]
     const GREATEST: &'static str;
 
-    /// Locks and returns up to 500 leases that ended more than the time to live ago. It skips rows that
-    /// another session has locked.
+    /// Locks and returns up to 500 leases that ended more than the time to live ago. It skips rows
+    /// that another session has locked.
     #[doc(hidden)]
     const ENDED: &'static str;
 
@@ -69,8 +71,8 @@ pub trait LeaseBackend: Backend {
         C: LoadConnection<Backend = Self>;
 }
 
-/// Calls that are one statement each. The first two return no row when they had to insert it, and then
-/// run again.
+/// Calls that are one statement each. The first two return no row when they had to insert it, and
+/// then run again.
 #[derive(Debug, Clone, Copy)]
 pub struct AtOnce {
     /// Returns the lease and whether it was acquired just now.

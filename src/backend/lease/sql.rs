@@ -11,21 +11,21 @@ use diesel::RunQueryDsl;
 
 use super::LeaseBackend;
 
-/// The lease can be acquired: it was released, it has expired, or the server's clock was set back. In the
-/// last case its end is further away than its time to live. By more than a second: MySQL's clock is that
-/// of the statement's beginning, and the row may have been written since.
+/// The lease can be acquired: it was released, it has expired, or the server's clock was set back.
+/// In the last case its end is further away than its time to live. By more than a second: MySQL's
+/// clock is that of the statement's beginning, and the row may have been written since.
 pub(crate) const FREE: &str = "(owner IS NULL OR expires_at <= {now} \
      OR expires_at > {now} + ttl + 1000000)";
 
 /// Of this holder.
 const OWN: &str = "name = {name} AND token = {token} AND nonce = {nonce} AND owner IS NOT NULL";
 
-/// Of this holder, and not expired when the call was made. The wait for the row does not count: another
-/// session that takes the lease meanwhile changes its token.
+/// Of this holder, and not expired when the call was made. The wait for the row does not count:
+/// another session that takes the lease meanwhile changes its token.
 const MINE: &str = "{own} AND expires_at > {when_asked}";
 
-/// The next token. The clock keeps tokens rising after a restore from a backup, the other two keep them
-/// rising after the clock was set back, also for a row that was purged and is new.
+/// The next token. The clock keeps tokens rising after a restore from a backup, the other two keep
+/// them rising after the clock was set back, also for a row that was purged and is new.
 const NEXT: &str = "{greatest}(token, \
      COALESCE((SELECT f.token FROM row_lock_lease_floor AS f WHERE f.id = 1), 0), {now}) + 1";
 
@@ -43,8 +43,8 @@ pub(crate) const TAKE: &str = "{take}";
 
 pub(crate) const TAKE_FREE: &str = "{take} AND {free}";
 
-/// The next token reads the floor in a statement behind the lock of the row, and so behind a purge of that
-/// name.
+/// The next token reads the floor in a statement behind the lock of the row, and so behind a purge
+/// of that name.
 const TAKE_ROW: &str = "UPDATE row_lock_leases SET owner = {owner}, note = {note}, \
      token = {next}, nonce = {nonce}, \
      acquired_at = {now}, expires_at = {now} + {ttl}, ttl = {ttl} WHERE name = {name}";
@@ -112,8 +112,8 @@ pub(crate) struct Values<'v> {
     pub(crate) owner: &'v str,
     pub(crate) note: &'v str,
     pub(crate) reason: &'v str,
-    /// The names of several leases; a statement with them is not kept in Diesel's cache, or each number
-    /// of them would stay there.
+    /// The names of several leases; a statement with them is not kept in Diesel's cache, or each
+    /// number of them would stay there.
     pub(crate) names: &'v [&'v str],
     /// In microseconds.
     pub(crate) ttl: i64,

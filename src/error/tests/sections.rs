@@ -1,7 +1,8 @@
 //! The table in `src/errors.md` against the `# Errors` sections of the calls.
 //!
 //! A section gives the variants that it links to (`LockError::X`), and all of another call's behind
-//! "Those of", "those of", "As" or "See", less those that stand behind "but for". The table has the sum.
+//! "Those of", "those of", "As" or "See", less those that stand behind "but for". The table has the
+//! sum.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -253,8 +254,8 @@ fn table(page: &str) -> (String, BTreeSet<String>) {
     (text, rows.into_iter().flat_map(|(set, _)| set).collect())
 }
 
-/// After a change of the `# Errors` sections, `ERRORS=overwrite cargo test --lib` writes the table anew.
-/// Look at what has changed in it: it is what users are told.
+/// After a change of the `# Errors` sections, `ERRORS=overwrite cargo test --lib` writes the table
+/// anew. Look at what has changed in it: it is what users are told.
 #[test]
 fn table_of_the_calls_is_what_their_sections_say() {
     const BEGIN: &str = "<!-- calls -->\n";
@@ -285,8 +286,8 @@ impl<C: A<B>, D> Lease<C> for X<D> {
     ///
     /// - [`Busy`](LockError::Busy), [`Timeout`](crate::LockError::Timeout): with
     ///   [`no_wait`](Self::no_wait);
-    /// - those of [`try_it`](Self::try_it) and more, but for `Pool`, [`Aborted`](LockError::Aborted)
-    ///   and `Escaped`, and [`Denied`](LockError::Denied);
+    /// - those of [`try_it`](Self::try_it) and more, but for `Pool`,
+    ///   [`Aborted`](LockError::Aborted) and `Escaped`, and [`Denied`](LockError::Denied);
     /// - those of [any statement](crate::errors#any-statement).
     ///
     /// # Example

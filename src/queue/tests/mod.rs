@@ -1,6 +1,6 @@
 //! The lines under thousands of random schedules: `lines.rs` and `line.rs` once more, on primitives
-//! that switch to another thread wherever that is possible, and that let any wait with a deadline be
-//! too late.
+//! that switch to another thread wherever that is possible, and that let any wait with a deadline
+//! be too late.
 //!
 //! Each law must also find a mistake that is made on purpose, between the two: see [`line`].
 
@@ -158,7 +158,8 @@ fn check(scenario: Scenario) {
     shuttle::check_pct(move || play(scenario), SCHEDULES, 3);
 }
 
-/// The law finds the mistake, and says one of these of it. What shuttle prints is the schedule that did.
+/// The law finds the mistake, and says one of these of it. What shuttle prints is the schedule that
+/// did.
 fn assert_finds(mistake: Mistake, scenario: Scenario, findings: &[&str]) {
     let found = mistake.during(|| catch_unwind(AssertUnwindSafe(|| check(scenario))));
     let panic = found.expect_err("no schedule shows the mistake");

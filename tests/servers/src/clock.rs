@@ -27,7 +27,8 @@ impl Clock {
         Ok(clock)
     }
 
-    /// So many seconds ahead of the machine's clock, or behind it; from the program's next look at it on.
+    /// So many seconds ahead of the machine's clock, or behind it; from the program's next look at
+    /// it on.
     pub fn set(&self, seconds: i64) -> Result<()> {
         // The whole file at once: the program may look at any time.
         let new = self.offset.with_extension("new");
@@ -46,8 +47,8 @@ impl Clock {
         ]
     }
 
-    /// The same as words before a program. Not variables of whoever starts it: what the library sets up
-    /// before an account changes is out of reach afterwards.
+    /// The same as words before a program. Not variables of whoever starts it: what the library
+    /// sets up before an account changes is out of reach afterwards.
     pub(crate) fn before(&self) -> Vec<String> {
         let variables = self.variables();
         let variables = variables
@@ -63,8 +64,8 @@ fn library(folder: PathBuf) -> Result<PathBuf> {
     Ok(machine.path().join("faketime/libfaketime.so.1"))
 }
 
-/// The library leaves a file of shared memory behind for each process that was ended by a signal. Each
-/// is named after its process; those of others that still run are not ours to remove.
+/// The library leaves a file of shared memory behind for each process that was ended by a signal.
+/// Each is named after its process; those of others that still run are not ours to remove.
 impl Drop for Clock {
     fn drop(&mut self) {
         let Ok(files) = fs::read_dir("/dev/shm") else {

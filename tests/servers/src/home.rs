@@ -19,7 +19,8 @@ use crate::{interrupt, place};
 /// A client library may leave its sockets open for the programs that this process starts. A server
 /// must not have them: a session whose client is gone would go on.
 const CLOSE_FILES: &str =
-    "for fd in /proc/self/fd/*; do fd=${fd##*/}; if ((fd > 2)); then exec {fd}>&-; fi; done; exec \"$@\"";
+    "for fd in /proc/self/fd/*; do fd=${fd##*/}; if ((fd > 2)); then exec {fd}>&-; fi; done; \
+     exec \"$@\"";
 
 /// The folder of a server, with all that it writes, and the account that owns it.
 pub(crate) struct Home {

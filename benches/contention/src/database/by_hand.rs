@@ -1,5 +1,5 @@
-//! What a competent user writes by hand, with the connection type `Conn` of the module that includes
-//! this file.
+//! What a competent user writes by hand, with the connection type `Conn` of the module that
+//! includes this file.
 
 use diesel::prelude::*;
 use diesel_row_lock::LockError;

@@ -1,5 +1,5 @@
-//! Claims of a queue of jobs, with the connection type `Conn` of the module that includes this file:
-//! a job is an account that nobody else has, and the work is a deposit on it.
+//! Claims of a queue of jobs, with the connection type `Conn` of the module that includes this
+//! file: a job is an account that nobody else has, and the work is a deposit on it.
 
 use diesel::prelude::*;
 use diesel_row_lock::{LockError, Locked, RowLock};

@@ -26,8 +26,8 @@ use crate::workload::Workload;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 const SCHEMA: &str = "row_lock_bench";
 
-/// In SQL that all of them take. The database checks nothing of the journal: an entry may stand there
-/// twice, or the check would never see one.
+/// In SQL that all of them take. The database checks nothing of the journal: an entry may stand
+/// there twice, or the check would never see one.
 const TABLES: &str = "
     CREATE TABLE accounts (
         id INTEGER PRIMARY KEY,

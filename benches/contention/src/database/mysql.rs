@@ -23,8 +23,8 @@ type Conn = MysqlConnection;
 const EMPTY: &str = "TRUNCATE TABLE";
 
 /// Whether the lock of two rows can be refused and asked for again. If it is refused while rows are
-/// on their way, libmariadb (10.11.19) believes that the statement has more of them to send, and waits
-/// for these for ever when the statement is used again.
+/// on their way, libmariadb (10.11.19) believes that the statement has more of them to send, and
+/// waits for these for ever when the statement is used again.
 const NO_WAIT_OF_TWO: bool = false;
 
 pub(super) struct Mysql;

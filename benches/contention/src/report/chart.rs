@@ -1,6 +1,7 @@
 //! The chart for a README: throughput on one hot row, over threads.
 //!
-//! It is a file of its own, shown as a picture on light and on dark pages, so it brings its background.
+//! It is a file of its own, shown as a picture on light and on dark pages, so it brings its
+//! background.
 
 use anyhow::Result;
 use plotters::prelude::*;

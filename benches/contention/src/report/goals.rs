@@ -1,5 +1,5 @@
-//! What the library wants to be, and how far it is: ratios of throughputs, repeat by repeat, with the
-//! least and the most.
+//! What the library wants to be, and how far it is: ratios of throughputs, repeat by repeat, with
+//! the least and the most.
 
 use super::column;
 use crate::measured::{Cell, Results};

@@ -49,8 +49,8 @@ pub(super) fn text(results: &Results) -> Result<String> {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>Row locks under contention</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <h1>Row locks under contention</h1>\n\
-         <p>Every strategy carries out the same orders on the same rows; after each run the balances \
-         are compared with what was acknowledged.</p>\n\
+         <p>Every strategy carries out the same orders on the same rows; after each run the \
+         balances are compared with what was acknowledged.</p>\n\
          <p>{machine}</p>\n<ul>{databases}</ul>\n{body}</body>\n</html>\n"
     ))
 }
@@ -77,8 +77,8 @@ fn section(results: &Results, group: &[&Cell]) -> Result<String> {
     let names = strategies(results, group);
     let legend = names.into_iter().map(entry).collect::<String>();
     Ok(format!(
-        "<section>\n<h2>{}</h2>\n<p class=\"legend\">{legend}</p>\n<div class=\"plots\">\n{}</div>\n\
-         </section>\n",
+        "<section>\n<h2>{}</h2>\n<p class=\"legend\">{legend}</p>\n\
+         <div class=\"plots\">\n{}</div>\n</section>\n",
         escaped(&heading),
         plots.concat()
     ))

@@ -23,8 +23,8 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Of the version that [`RELEASE_VARIABLE`] names, or else of Debian's newest; without either, they
-    /// are searched for as usual.
+    /// Of the version that [`RELEASE_VARIABLE`] names, or else of Debian's newest; without either,
+    /// they are searched for as usual.
     pub(super) fn find() -> Result<Self> {
         let Some(release) = Release::wanted(Product::Postgres, RELEASE_VARIABLE)? else {
             return Ok(Self {

@@ -98,8 +98,8 @@ fn bin_of_postgres(version: &str) -> String {
     format!("usr/lib/postgresql/{version}/bin")
 }
 
-/// initdb starts a server by itself, so a loader before its name would not do: the programs that are
-/// used get the loader and the libraries written into them.
+/// initdb starts a server by itself, so a loader before its name would not do: the programs that
+/// are used get the loader and the libraries written into them.
 fn patch(programs: &Path, machine: &Machine, root: &Path) -> Result<()> {
     let libraries = machine.libraries(root);
     for program in ["initdb", "postgres"] {
@@ -114,8 +114,8 @@ fn patch(programs: &Path, machine: &Machine, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a file or folder unless it is there; `make` is given a folder to work in, and says where in
-/// it the result is. Others who want it, too, wait.
+/// Makes a file or folder unless it is there; `make` is given a folder to work in, and says where
+/// in it the result is. Others who want it, too, wait.
 fn once(place: &Path, make: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<()> {
     let beside = |extension: &str| {
         let mut path = place.as_os_str().to_owned();
@@ -159,8 +159,8 @@ impl Machine {
     }
 }
 
-/// The folder of all that is unpacked: in the target folder if a server's account gets there, and else
-/// where root keeps such things.
+/// The folder of all that is unpacked: in the target folder if a server's account gets there, and
+/// else where root keeps such things.
 fn shelf() -> Result<PathBuf> {
     let shelf = cache("debian")?.canonicalize()?;
     // Only root starts servers under another account.

@@ -21,7 +21,8 @@ pub(super) fn mirror() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let suites = [codename(&release), "stable", "testing", "unstable", "sid"];
     choose(sources(), &suites).context(
-        "apt's sources name no mirror of Debian's archive, from which to have servers of other suites",
+        "apt's sources name no mirror of Debian's archive, \
+         from which to have servers of other suites",
     )
 }
 

@@ -1,4 +1,5 @@
-//! A transfer between two rows, by every strategy that can do it safely (and by the one that can't).
+//! A transfer between two rows, by every strategy that can do it safely (and by the one that
+//! can't).
 
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
