@@ -72,7 +72,6 @@ impl<Q: LockableQuery> LockableQuery for &Q {}
 #[cfg(feature = "sqlite")]
 impl<Q> Lockable<diesel::sqlite::Sqlite, AnyQuery> for Q {}
 
-// The compiler lists the recommended `impl`s below each error. One is enough.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 macro_rules! lockable_selects {
     ($backend:ty) => {
@@ -81,25 +80,21 @@ macro_rules! lockable_selects {
         {
         }
 
-        #[diagnostic::do_not_recommend]
         impl<F, S, D, W, O, L, G, H, C> Lockable<$backend, Selected>
             for &SelectStatement<F, S, D, W, O, L, G, H, C>
         {
         }
 
-        #[diagnostic::do_not_recommend]
         impl<ST, QS, DB, GB> Lockable<$backend, Selected>
             for BoxedSelectStatement<'_, ST, QS, DB, GB>
         {
         }
 
-        #[diagnostic::do_not_recommend]
         impl<ST, QS, DB, GB> Lockable<$backend, Selected>
             for &BoxedSelectStatement<'_, ST, QS, DB, GB>
         {
         }
 
-        #[diagnostic::do_not_recommend]
         impl<Q: LockableQuery> Lockable<$backend, Own> for Q {}
     };
 }
@@ -112,11 +107,8 @@ mod postgres {
     lockable_selects!(Pg);
 
     // The server refuses what it can't lock.
-    #[diagnostic::do_not_recommend]
     impl<Q: Query<SqlType = Untyped>> Lockable<Pg, Raw> for Q {}
-    #[diagnostic::do_not_recommend]
     impl<ST, T> Lockable<Pg, Literal> for SqlLiteral<ST, T> {}
-    #[diagnostic::do_not_recommend]
     impl<Q, V> Lockable<Pg, Literal> for UncheckedBind<Q, V> {}
 }
 
@@ -127,7 +119,6 @@ mod mysql {
 
     lockable_selects!(Mysql);
 
-    #[diagnostic::do_not_recommend]
     impl<Q> Lockable<Mysql, Raw> for Q
     where
         Q: Query<SqlType = Untyped> + QueryFragment<Mysql>,
@@ -137,7 +128,6 @@ mod mysql {
         }
     }
 
-    #[diagnostic::do_not_recommend]
     impl<ST, T> Lockable<Mysql, Literal> for SqlLiteral<ST, T>
     where
         Self: QueryFragment<Mysql>,
@@ -147,7 +137,6 @@ mod mysql {
         }
     }
 
-    #[diagnostic::do_not_recommend]
     impl<Q, V> Lockable<Mysql, Literal> for UncheckedBind<Q, V>
     where
         Self: QueryFragment<Mysql>,
