@@ -18,9 +18,10 @@ use crate::backend::LockBackend;
 /// and `r2d2`'s `PooledConnection` of each. It can't be implemented outside of this crate.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a connection that can lock rows",
-    note = "rows can be locked through a `PgConnection`, `MysqlConnection`, `SqliteConnection`, \
-            or a `PooledConnection` of one of them",
-    note = "each needs the feature of diesel-row-lock of that name: `postgres`, `mysql`, `sqlite`"
+    label = "not a `PgConnection`, `MysqlConnection`, `SqliteConnection`, \
+             or `PooledConnection` of one",
+    note = "if it derives `MultiConnection`, `match` on it, and lock through the connection in it",
+    note = "otherwise it needs a feature of diesel-row-lock: `postgres`, `mysql` or `sqlite`"
 )]
 pub trait LockConnection: LoadConnection<Backend: LockBackend> {
     /// Makes the connection safe behind a pooler that lends one server session to many clients, one

@@ -52,7 +52,8 @@
 //!
 //! # Which call do I need?
 //!
-//! For which kind of lock, and whether any, see [`which_lock`].
+//! For which kind of lock, and whether any, see [`which_lock`]. For what the compiler says, and what to
+//! write instead, see [`reading_compile_errors`].
 //!
 //! | you want to | call |
 //! |---|---|
@@ -166,6 +167,9 @@ pub mod waits;
 #[cfg(doc)]
 #[doc = include_str!("errors.md")]
 pub mod errors {}
+#[cfg(doc)]
+#[doc = include_str!("reading_compile_errors.md")]
+pub mod reading_compile_errors {}
 #[cfg(doc)]
 #[doc = include_str!("which_lock.md")]
 pub mod which_lock {}

@@ -75,6 +75,7 @@ impl RetryCause {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which of its errors may be retried",
+    label = "`.retry(…)` needs `{Self}: Retryable`, or `.when(…)` behind it",
     note = "implement `Retryable` for it, or pass a closure to `.when(…)`"
 )]
 pub trait Retryable {

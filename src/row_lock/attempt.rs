@@ -11,7 +11,7 @@ use crate::transaction::run;
 
 /// A transaction that locks the rows of `target` and hands them to `f`. `waiting` is dropped as soon
 /// as they are locked.
-pub(crate) fn attempt<'q, L, C, G, X, Kind, R, E, F>(
+pub(crate) fn attempt<'q, L, C, G, Rows, Kind, R, E, F>(
     lock: L,
     call: &Call,
     conn: &mut C,
@@ -22,8 +22,8 @@ pub(crate) fn attempt<'q, L, C, G, X, Kind, R, E, F>(
 where
     L: Lock,
     C: LockConnection,
-    G: Target<'q, C, L, X, Kind>,
-    F: for<'tx> FnOnce(&mut C, Locked<'tx, X>) -> Result<R, E>,
+    G: Target<'q, C, L, Rows, Kind>,
+    F: for<'tx> FnOnce(&mut C, Locked<'tx, Rows>) -> Result<R, E>,
 {
     let statement = target.prepare().inspect_err(|error| call.failed(error))?;
     run(

@@ -22,6 +22,7 @@ pub struct ByTrait;
 /// a closure, or the error itself.
 #[diagnostic::on_unimplemented(
     message = "nothing says which errors `{E}` may be retried",
+    label = "`.retry(…)` needs `{E}: Retryable`, or `.when(…)` behind it",
     note = "implement `Retryable` for `{E}`, or pass a closure to `.when(…)`"
 )]
 pub trait Decide<E> {

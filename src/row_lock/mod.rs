@@ -57,11 +57,11 @@ use crate::sql::clause::ForUpdate;
 /// # }
 /// ```
 #[track_caller]
-pub fn with_row_lock<'q, C, G, X, Kind, R, E, F>(conn: &mut C, target: G, f: F) -> Result<R, E>
+pub fn with_row_lock<'q, C, G, Rows, Kind, R, E, F>(conn: &mut C, target: G, f: F) -> Result<R, E>
 where
     C: LockConnection,
-    G: Target<'q, C, RowLock<ForUpdate>, X, Kind>,
-    F: for<'tx> FnOnce(&mut C, Locked<'tx, X>) -> Result<R, E>,
+    G: Target<'q, C, RowLock<ForUpdate>, Rows, Kind>,
+    F: for<'tx> FnOnce(&mut C, Locked<'tx, Rows>) -> Result<R, E>,
     E: From<LockError>,
 {
     RowLock::for_update().with(conn, target, f)

@@ -103,11 +103,11 @@ impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// # }
     /// ```
     #[track_caller]
-    pub fn with<'q, C, G, X, Kind, R, E, F>(self, conn: &mut C, target: G, f: F) -> Result<R, E>
+    pub fn with<'q, C, G, Rows, Kind, R, E, F>(self, conn: &mut C, target: G, f: F) -> Result<R, E>
     where
         C: LockConnection,
-        G: Target<'q, C, Self, X, Kind>,
-        F: for<'tx> FnOnce(&mut C, Locked<'tx, X>) -> Result<R, E>,
+        G: Target<'q, C, Self, Rows, Kind>,
+        F: for<'tx> FnOnce(&mut C, Locked<'tx, Rows>) -> Result<R, E>,
         E: From<LockError>,
     {
         self.call().with(conn, target, f)

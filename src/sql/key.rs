@@ -96,6 +96,8 @@ pub trait KeyedBy<K>: HasTable<Table: Table> {
     fn key(&self) -> K;
 }
 
+// As above: the message of this trait says what the model needs.
+#[diagnostic::do_not_recommend]
 impl<M, K> KeyedBy<K> for M
 where
     M: HasTable<Table: Table>,

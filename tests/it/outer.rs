@@ -187,11 +187,13 @@ fn timeout_of_a_nested_victim_is_put_back(db: &Db) {
 fn call_inside_of_an_xa_transaction_is_refused_and_changes_nothing(db: &Db) {
     let conn = &mut db.connect();
     let before = Db::settings(conn);
+    // The server knows them for all databases.
+    let xid = db.name();
     for lock in [
         RowLock::for_update().timeout(PATIENT),
         RowLock::for_update().timeout(Duration::MAX),
     ] {
-        conn.batch_execute("XA START 'a'").unwrap();
+        conn.batch_execute(&format!("XA START '{xid}'")).unwrap();
         conn.batch_execute(CHANGE_2).unwrap();
         let refused = lock.with(conn, accounts::table.find(1), nothing);
         assert_error!(
@@ -201,8 +203,8 @@ fn call_inside_of_an_xa_transaction_is_refused_and_changes_nothing(db: &Db) {
             lasting,
             no_contention
         );
-        for end in ["XA END 'a'", "XA COMMIT 'a' ONE PHASE"] {
-            conn.batch_execute(end).unwrap();
+        for end in ["XA END 'id'", "XA COMMIT 'id' ONE PHASE"] {
+            conn.batch_execute(&end.replace("id", xid)).unwrap();
         }
         assert_eq!(
             db.balance(2),
@@ -220,13 +222,14 @@ fn call_inside_of_an_xa_transaction_is_refused_and_changes_nothing(db: &Db) {
 #[law(mysql, mariadb)]
 fn twin_fence_in_an_xa_transaction_can_not_be_taken_down(db: &Db) {
     let conn = &mut db.connect();
-    conn.batch_execute("XA START 'a'; SET autocommit = 0")
+    let xid = db.name();
+    conn.batch_execute(&format!("XA START '{xid}'; SET autocommit = 0"))
         .unwrap();
     conn.batch_execute("BEGIN").unwrap_err();
     conn.batch_execute("ROLLBACK; SET autocommit = 1")
         .unwrap_err();
-    for end in ["XA END 'a'", "XA ROLLBACK 'a'"] {
-        conn.batch_execute(end).unwrap();
+    for end in ["XA END 'id'", "XA ROLLBACK 'id'"] {
+        conn.batch_execute(&end.replace("id", xid)).unwrap();
     }
     conn.batch_execute(CHANGE_4).unwrap();
     assert_eq!(db.balance(4), 1_000, "the server takes it down now");

@@ -136,10 +136,12 @@ impl Group {
             command.args(["--file", file]);
         }
         command.args(["--features", "postgres,mysql", "--no-shuffle"]);
+        // Nothing else is compiled for each change: no examples, no benches, no other tests.
+        command.args(["-C=--lib", "-C=--test=it"]);
         // A law that hangs gives up after a while by itself.
         command.args(["--minimum-test-timeout", "180", "--colors", "never"]);
         command.arg("--output").arg(output);
-        command.args(["--", "--lib", "--test", "it", "--"]);
+        command.args(["--", "--"]);
         command.args(self.laws).args(["--skip", "faults::"]);
         command
     }

@@ -26,12 +26,12 @@ impl<L: Lock, V> LockedCall<L, Once, V> {
     ///
     /// Only if `f` does.
     #[track_caller]
-    pub fn with<'q, C, G, X, Kind, R, E, F>(self, conn: &mut C, target: G, f: F) -> Result<R, E>
+    pub fn with<'q, C, G, Rows, Kind, R, E, F>(self, conn: &mut C, target: G, f: F) -> Result<R, E>
     where
         C: LockConnection,
-        G: Target<'q, C, L, X, Kind>,
+        G: Target<'q, C, L, Rows, Kind>,
         V: Watch<C, L>,
-        F: for<'tx> FnOnce(&mut C, Locked<'tx, X>) -> Result<R, E>,
+        F: for<'tx> FnOnce(&mut C, Locked<'tx, Rows>) -> Result<R, E>,
         E: From<LockError>,
     {
         let call = Call::begin(C::Backend::SYSTEM, L::STRENGTH, G::table);
@@ -96,7 +96,7 @@ impl<L: Lock, D, V> LockedCall<L, Again<D>, V> {
     ///
     /// Only if `f` does.
     #[track_caller]
-    pub fn with<'q, C, G, X, Kind, R, E, F>(
+    pub fn with<'q, C, G, Rows, Kind, R, E, F>(
         &self,
         conn: &mut C,
         target: G,
@@ -104,9 +104,9 @@ impl<L: Lock, D, V> LockedCall<L, Again<D>, V> {
     ) -> Result<R, E>
     where
         C: LockConnection,
-        G: Target<'q, C, L::Within, X, Kind> + Clone,
+        G: Target<'q, C, L::Within, Rows, Kind> + Clone, // one for each attempt
         V: Watch<C, L>,
-        F: for<'tx> FnMut(&mut C, Locked<'tx, X>) -> Result<R, E>,
+        F: for<'tx> FnMut(&mut C, Locked<'tx, Rows>) -> Result<R, E>,
         E: From<LockError>,
         D: Decide<E>,
     {
@@ -142,7 +142,7 @@ impl<L: Lock, D, V> LockedCall<L, Again<D>, V> {
     ) -> Result<R, E>
     where
         C: LockConnection,
-        All<Q>: Target<'q, C, L::Within, Vec<M>, Kind> + Clone,
+        All<Q>: Target<'q, C, L::Within, Vec<M>, Kind> + Clone, // one for each attempt
         V: Watch<C, L>,
         F: for<'tx> FnMut(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,
@@ -170,7 +170,7 @@ impl<L: Lock, D, V> LockedCall<L, Again<D>, V> {
     where
         C: LockConnection,
         I: IntoIterator,
-        Keys<I::Item>: Target<'q, C, L::Within, Vec<M>, Kind> + Clone,
+        Keys<I::Item>: Target<'q, C, L::Within, Vec<M>, Kind> + Clone, // one for each attempt
         V: Watch<C, L>,
         F: for<'tx> FnMut(&mut C, Vec<Locked<'tx, M>>) -> Result<R, E>,
         E: From<LockError>,

@@ -123,7 +123,7 @@ impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
     /// let result = lock.with(conn, accounts::table.find(1), |_, account: Locked<Account>| {
     ///     Ok::<_, LockError>(account.balance)
     /// });
-    /// if let Err(crate::LockError::Timeout { blocker: Some(blocker), .. }) = &result {
+    /// if let Err(LockError::Timeout { blocker: Some(blocker), .. }) = &result {
     ///     println!("{blocker} has the row; its query: {:?}", blocker.query);
     /// }
     /// # Ok(())

@@ -30,7 +30,10 @@ use crate::telemetry::table_in;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be locked as `{Rows}` on `{C}`",
     label = "not a target of this locked call",
-    note = "the closure gets `Locked<Model>` of a query, `Locked<Vec<Model>>` of `all(query)` and `keys([a, b])`"
+    note = "the closure gets `Locked<Model>` of a query, \
+            `Locked<Vec<Model>>` of `all(query)` and `keys([a, b])`",
+    note = "a UNION, INTERSECT or EXCEPT can't be locked: \
+            lock each query on its own, or filter by both conditions"
 )]
 pub trait Target<'q, C: LockConnection, L, Rows, Kind> {
     #[doc(hidden)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_row_lock::waits::{terminate, Session, SessionId};
-use diesel_row_lock::{with_row_lock, LockError, Locked, RowLock};
+use diesel_row_lock::{all, keys, with_row_lock, LockError, Locked, Retry, RowLock};
 use law::law;
 
 use super::{hold, spawn_waiter, wait_of};
@@ -204,4 +204,57 @@ fn naming_takes_no_round_trips_of_the_first_connection(db: &Db) {
         });
         assert_eq!(with, without, "held: {held}");
     }
+}
+
+/// Every attempt has a watch of its own.
+#[law(postgres, mysql, mariadb)]
+fn call_that_gives_up_after_retries_names_its_blocker(db: &Db) {
+    let (holder, conn, second) = (&mut db.connect(), &mut db.connect(), &mut db.connect());
+    hold(holder, 1);
+    let session = SessionId::of(conn).unwrap();
+    let policy = Retry::new().attempts(2).lock_timeouts();
+    let lock = RowLock::for_update().timeout(TIME);
+    // In either order.
+    let calls = [
+        lock.retry(policy.clone())
+            .naming_blocker(second, session)
+            .with(conn, all(accounts::table), |_, _: Locked<Vec<Account>>| {
+                Ok::<_, LockError>(())
+            }),
+        lock.naming_blocker(second, session).retry(policy).with(
+            conn,
+            keys([2, 1]),
+            |_, _: Locked<Vec<Account>>| Ok::<_, LockError>(()),
+        ),
+    ];
+    for result in calls {
+        let Err(LockError::RetriesExhausted {
+            attempts: 2,
+            source: Some(last),
+            ..
+        }) = result
+        else {
+            panic!("{result:?}")
+        };
+        let blocker = named(*last).expect("a blocker");
+        assert_eq!(blocker.id, SessionId::of(holder).unwrap());
+    }
+}
+
+/// The second connection is in use by the outer call, so the inner one runs without a watch.
+#[law(postgres, mysql, mariadb)]
+fn call_in_the_closure_of_the_same_lock_is_made_without_a_watch(db: &Db) {
+    let (conn, second) = (&mut db.connect(), &mut db.connect());
+    let session = SessionId::of(conn).unwrap();
+    let lock = RowLock::for_update()
+        .timeout(TIME)
+        .retry(Retry::new())
+        .naming_blocker(second, session);
+    let other = &mut db.connect();
+    let both = lock.with(conn, accounts::table.find(1), |_, one: Locked<Account>| {
+        lock.with(other, accounts::table.find(2), |_, two: Locked<Account>| {
+            Ok::<_, LockError>((one.id, two.id))
+        })
+    });
+    assert_eq!(both.unwrap(), (1, 2));
 }
