@@ -1,7 +1,6 @@
 //! What each strength lets others do while a row is held, asked from another connection.
 
 use std::thread;
-use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;

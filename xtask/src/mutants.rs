@@ -32,7 +32,7 @@ const GROUPS: [Group; 4] = [
     Group {
         name: "endings",
         files: &[
-            "src/transaction.rs",
+            "src/transaction/*.rs",
             "src/commit_token.rs",
             "src/pg/begin.rs",
             "src/mysql/begin.rs",
@@ -223,8 +223,8 @@ mod tests {
     #[test]
     fn a_change_is_known_by_its_file_and_its_words() {
         assert_eq!(
-            place("src/transaction.rs:98:36: replace == with != in run_alone"),
-            "src/transaction.rs: replace == with != in run_alone"
+            place("src/transaction/mod.rs:98:36: replace == with != in run_alone"),
+            "src/transaction/mod.rs: replace == with != in run_alone"
         );
     }
 
