@@ -7,7 +7,7 @@ use diesel::associations::Identifiable;
 use super::Versioned;
 use crate::connection::LockConnection;
 use crate::error::LockError;
-use crate::row_lock::Target;
+use crate::row_lock::{Seal, Target};
 
 /// A row that must still be of a version, from [`at_version`].
 #[derive(Debug, Clone, Copy)]
@@ -111,8 +111,13 @@ where
         Ok((self.target.prepare()?, self.version))
     }
 
-    fn acquire((target, version): Self::Statement, lock: &L, conn: &mut C) -> Result<M, LockError> {
-        let row = G::acquire(target, lock, conn)?;
+    fn acquire(
+        (target, version): Self::Statement,
+        lock: &L,
+        conn: &mut C,
+        seal: Seal,
+    ) -> Result<M, LockError> {
+        let row = G::acquire(target, lock, conn, seal)?;
         // Compared behind the lock, so it can't change any more before the closure saves.
         if row.version().into() == version {
             return Ok(row);

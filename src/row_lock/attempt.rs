@@ -1,7 +1,7 @@
 //! One attempt of a locked call.
 
 use super::lock::Lock;
-use super::target::Target;
+use super::target::{Seal, Target};
 use super::watch::Signal;
 use crate::connection::LockConnection;
 use crate::locked::Locked;
@@ -30,7 +30,7 @@ where
         conn,
         lock.request(),
         call,
-        |conn| G::acquire(statement, &lock, conn),
+        |conn| G::acquire(statement, &lock, conn, Seal::SEALED),
         |conn, rows| {
             drop(waiting);
             f(conn, Locked::new(rows))

@@ -20,6 +20,7 @@ pub use self::builder::RowLock;
 pub use self::call::LockedCall;
 pub(crate) use self::lock::Lock;
 pub use self::lock::LockOn;
+pub(crate) use self::target::Seal;
 pub use self::target::{all, keys, All, Keys, OneByKey, Target};
 pub(crate) use self::watch::Signal;
 pub use self::watch::{NamingBlocker, Unwatched, Watch};

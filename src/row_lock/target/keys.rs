@@ -11,7 +11,7 @@ use diesel::query_source::Table;
 use diesel::RunQueryDsl;
 
 use super::order::{in_order_of, refuse_duplicates};
-use super::Target;
+use super::{Seal, Target};
 use crate::connection::LockConnection;
 use crate::error::LockError;
 use crate::row_lock::lock::LockOn;
@@ -95,7 +95,7 @@ where
         Ok(self.0)
     }
 
-    fn acquire(keys: Vec<K>, lock: &L, conn: &mut C) -> Result<Vec<M>, LockError> {
+    fn acquire(keys: Vec<K>, lock: &L, conn: &mut C, _: Seal) -> Result<Vec<M>, LockError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -134,7 +134,7 @@ where
         Ok(self)
     }
 
-    fn acquire(Self(key): Self, lock: &L, conn: &mut C) -> Result<M, LockError> {
+    fn acquire(Self(key): Self, lock: &L, conn: &mut C, _: Seal) -> Result<M, LockError> {
         let find = || M::table().find(key.clone()).as_query();
         let rows = lock.acquired(lock.select(find()).load(conn))?;
         let rows = in_order_of(std::slice::from_ref(key), rows, |_| {

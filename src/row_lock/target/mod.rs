@@ -26,7 +26,33 @@ use crate::telemetry::table_in;
 ///
 /// `Kind` tells apart queries and keys of different kinds; it is inferred.
 ///
-/// It can't be implemented outside of this crate.
+/// It can't be implemented outside of this crate: the rows of a call are a proof that they are locked.
+///
+/// ```compile_fail,E0603
+/// use diesel_row_lock::bounds::Target;
+/// use diesel_row_lock::{LockConnection, LockError};
+///
+/// struct Unlocked;
+///
+/// impl<C: LockConnection, L> Target<'_, C, L, i32, ()> for Unlocked {
+///     type Statement = ();
+///
+///     fn table() -> Option<&'static str> {
+///         None
+///     }
+///     fn prepare(self) -> Result<(), LockError> {
+///         Ok(())
+///     }
+///     fn acquire(
+///         _: (),
+///         _: &L,
+///         _: &mut C,
+///         _: diesel_row_lock::row_lock::Seal,
+///     ) -> Result<i32, LockError> {
+///         Ok(7)
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be locked as `{Rows}` on `{C}`",
     label = "not a target of this locked call",
@@ -49,7 +75,21 @@ pub trait Target<'q, C: LockConnection, L, Rows, Kind> {
 
     /// Runs the locking statement.
     #[doc(hidden)]
-    fn acquire(statement: Self::Statement, lock: &L, conn: &mut C) -> Result<Rows, LockError>;
+    fn acquire(
+        statement: Self::Statement,
+        lock: &L,
+        conn: &mut C,
+        seal: Seal,
+    ) -> Result<Rows, LockError>;
+}
+
+/// A type without a name outside of this crate, so that no other crate can implement [`Target`]: a
+/// `Locked` is a proof only as long as all rows come from a locking statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Seal(());
+
+impl Seal {
+    pub(super) const SEALED: Self = Self(());
 }
 
 impl<'q, C, L, Q, M, Kind> Target<'q, C, L, M, Kind> for Q
@@ -69,7 +109,7 @@ where
         checked(self)
     }
 
-    fn acquire(query: Q::Query, lock: &L, conn: &mut C) -> Result<M, LockError> {
+    fn acquire(query: Q::Query, lock: &L, conn: &mut C, _: Seal) -> Result<M, LockError> {
         lock.acquired(lock.select(query).get_result(conn))
     }
 }
@@ -139,7 +179,7 @@ where
         checked(self.0)
     }
 
-    fn acquire(query: Q::Query, lock: &L, conn: &mut C) -> Result<Vec<M>, LockError> {
+    fn acquire(query: Q::Query, lock: &L, conn: &mut C, _: Seal) -> Result<Vec<M>, LockError> {
         lock.acquired(lock.select(query).load(conn))
     }
 }
