@@ -50,6 +50,7 @@ const GROUPS: [Group; 4] = [
             "fresh::",
             "holds::",
             "in_doubt::",
+            "isolation::",
             "joins::",
             "lost::",
             "many::",
@@ -75,13 +76,13 @@ const GROUPS: [Group; 4] = [
     },
     Group {
         name: "leases",
-        files: &["src/lease/*.rs"],
+        files: &["src/lease/*.rs", "src/backend/lease/sql.rs"],
         laws: &["lease::"],
     },
     Group {
         name: "versions",
         files: &["src/optimistic/*.rs"],
-        laws: &["optimistic::"],
+        laws: &["composed::", "optimistic::"],
     },
 ];
 

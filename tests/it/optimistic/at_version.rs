@@ -51,6 +51,8 @@ fn locked_row_of_another_version_is_stale_and_free(db: &Db) {
             Ok::<_, LockError>(())
         },
     );
+    let told = matches!(&result, Err(LockError::StaleRow { key, expected: 1, .. }) if key == "1");
+    assert!(told, "{result:?}");
     assert_error!(result, StaleRow, NotApplied, transient, no_contention);
     assert!(!ran);
     assert_eq!(db.free("pages"), [1, 2]);
