@@ -52,8 +52,8 @@
 //!
 //! # Which call do I need?
 //!
-//! For which kind of lock, and whether any, see [`which_lock`]. For what the compiler says, and what to
-//! write instead, see [`reading_compile_errors`].
+//! For which kind of lock, and whether any, see [`which_lock`]. For what the compiler says, and
+//! what to write instead, see [`reading_compile_errors`].
 //!
 //! | you want to | call |
 //! |---|---|
