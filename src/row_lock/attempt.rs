@@ -9,8 +9,8 @@ use crate::retry::Failure;
 use crate::telemetry::Call;
 use crate::transaction::run;
 
-/// A transaction that locks the rows of `target` and hands them to `f`. `waiting` is dropped as soon
-/// as they are locked.
+/// A transaction that locks the rows of `target` and hands them to `f`. `waiting` is dropped as
+/// soon as they are locked.
 pub(crate) fn attempt<'q, L, C, G, Rows, Kind, R, E, F>(
     lock: L,
     call: &Call,
@@ -25,6 +25,7 @@ where
     G: Target<'q, C, L, Rows, Kind>,
     F: for<'tx> FnOnce(&mut C, Locked<'tx, Rows>) -> Result<R, E>,
 {
+    // Before BEGIN: what can't be locked costs no round trip, and leaves no transaction to end.
     let statement = target.prepare().inspect_err(|error| call.failed(error))?;
     run(
         conn,
@@ -32,6 +33,7 @@ where
         call,
         |conn| G::acquire(statement, &lock, conn, Seal::SEALED),
         |conn, rows| {
+            // Before the closure, which may take its time: nothing waits any more.
             drop(waiting);
             f(conn, Locked::new(rows))
         },

@@ -16,8 +16,9 @@ use crate::sql::clause::{
 /// It begins with the strength ([`for_update`](Self::for_update) and its weaker sisters), goes on
 /// with options in any order, and ends in [`with`](Self::with), which takes any
 /// [target](crate::bounds::Target): a query, all rows of a query, rows by primary key. It is `Copy`
-/// and may be a constant, whose type is one of `diesel_row_lock::options` ([`for_update`](Self::for_update)
-/// has an example). What a backend does not have does not compile there.
+/// and may be a constant, whose type is one of `diesel_row_lock::options`
+/// ([`for_update`](Self::for_update) has an example). What a backend does not have does not compile
+/// there.
 ///
 /// | | PostgreSQL | MySQL | MariaDB | SQLite |
 /// |---|---|---|---|---|
@@ -45,7 +46,8 @@ use crate::sql::clause::{
 /// # fn work(_: &Job) {}
 /// # fn run(conn: &mut PgConnection) -> Result<(), LockError> {
 /// let open_jobs = jobs::table.filter(jobs::done.eq(false)).order(jobs::id).limit(10);
-/// RowLock::for_update().skip_locked().with(conn, all(open_jobs), |conn, claimed: Locked<Vec<Job>>| {
+/// let lock = RowLock::for_update().skip_locked();
+/// lock.with(conn, all(open_jobs), |conn, claimed: Locked<Vec<Job>>| {
 ///     for job in claimed.iter() {
 ///         work(job);
 ///         diesel::update(jobs::table.find(job.id)).set(jobs::done.eq(true)).execute(conn)?;
@@ -131,8 +133,9 @@ impl RowLock<ForShare> {
 }
 
 impl RowLock<ForKeyShare> {
-    /// `FOR KEY SHARE`: others may change the row, but not delete it nor change its key. So of the model
-    /// only the key is sure; the rest is what was committed when the statement began. Only PostgreSQL.
+    /// `FOR KEY SHARE`: others may change the row, but not delete it nor change its key. So of the
+    /// model only the key is sure; the rest is what was committed when the statement began. Only
+    /// PostgreSQL.
     pub const fn for_key_share() -> Self {
         Self::new()
     }
@@ -149,8 +152,8 @@ impl<S, T: Copy, H: Copy> RowLock<S, Block, T, H> {
         }
     }
 
-    /// Fail with [`LockError::Busy`](crate::LockError::Busy) instead of waiting: `NOWAIT`; on SQLite a `busy_timeout` of
-    /// zero, for the `BEGIN` only.
+    /// Fail with [`LockError::Busy`](crate::LockError::Busy) instead of waiting: `NOWAIT`; on
+    /// SQLite a `busy_timeout` of zero, for the `BEGIN` only.
     ///
     /// # Example
     ///
@@ -183,7 +186,8 @@ impl<S, T: Copy, H: Copy> RowLock<S, Block, T, H> {
         self.wait(SkipLocked)
     }
 
-    /// Wait for the lock at most this long, then fail with [`LockError::Timeout`](crate::LockError::Timeout).
+    /// Wait for the lock at most this long, then fail with
+    /// [`LockError::Timeout`](crate::LockError::Timeout).
     ///
     /// Zero is [`no_wait`](Self::no_wait) everywhere. Rounded up to whole milliseconds on
     /// PostgreSQL and SQLite, to whole seconds on MySQL and MariaDB; longer than the server can
@@ -240,19 +244,20 @@ impl<S, W: Copy, H: Copy> RowLock<S, W, EveryTable, H> {
 }
 
 impl<S, W: Copy, T: Copy> RowLock<S, W, T, Unlimited> {
-    /// Limits how long the lock may be held. If the holder's process is frozen, or its network is dead,
-    /// the server ends the session and the rows are free. A holder that is late does not commit
-    /// ([`LockError::HoldExpired`](crate::LockError::HoldExpired)).
+    /// Limits how long the lock may be held. If the holder's process is frozen, or its network is
+    /// dead, the server ends the session and the rows are free. A holder that is late does not
+    /// commit ([`LockError::HoldExpired`](crate::LockError::HoldExpired)).
     ///
     /// The time runs from the acquisition of the lock. Choose it long for a closure: the server
-    /// also ends a session that pauses that long anywhere else in the transaction. The server counts
-    /// how long the session is idle in the transaction:
-    /// `SET LOCAL idle_in_transaction_session_timeout` on PostgreSQL (rounded up to a millisecond),
-    /// `idle_transaction_timeout` on MariaDB and `wait_timeout` on MySQL (to a second), in the round
-    /// trip of the `BEGIN`. A closure that goes on sending statements is refused only at its end; but on PostgreSQL 17 and
-    /// later, where the wait for the lock has a limit too ([`no_wait`](RowLock::no_wait),
-    /// [`skip_locked`](RowLock::skip_locked), [`timeout`](RowLock::timeout)), `transaction_timeout`
-    /// ends it after the sum of the two. A statement that finds its session ended fails as
+    /// also ends a session that pauses that long anywhere else in the transaction. The server
+    /// counts how long the session is idle in the transaction: `SET LOCAL
+    /// idle_in_transaction_session_timeout` on PostgreSQL (rounded up to a millisecond),
+    /// `idle_transaction_timeout` on MariaDB and `wait_timeout` on MySQL (to a second), in the
+    /// round trip of the `BEGIN`. A closure that goes on sending statements is refused only at its
+    /// end; but on PostgreSQL 17 and later, where the wait for the lock has a limit too
+    /// ([`no_wait`](RowLock::no_wait), [`skip_locked`](RowLock::skip_locked),
+    /// [`timeout`](RowLock::timeout)), `transaction_timeout` ends it after the sum of the two. A
+    /// statement that finds its session ended fails as
     /// [`LockError::ConnectionLost`](crate::LockError::ConnectionLost).
     ///
     /// Implies [`outermost`](Self::outermost). Not available on SQLite.
@@ -289,7 +294,8 @@ impl<S, W: Copy, T: Copy> RowLock<S, W, T, Unlimited> {
 }
 
 impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
-    /// Refuse to run inside an open transaction ([`LockError::AlreadyInTransaction`](crate::LockError::AlreadyInTransaction)), where the
+    /// Refuse to run inside an open transaction
+    /// ([`LockError::AlreadyInTransaction`](crate::LockError::AlreadyInTransaction)), where the
     /// lock would last longer than the call and `Ok` would not mean committed.
     ///
     /// # Example
@@ -334,9 +340,9 @@ impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
     /// [`Serializable`](Isolation::Serializable) also guards the rows that the closure only reads.
     /// Add [`retry`](Self::retry): the server may choose this transaction to lose.
     ///
-    /// Executes `BEGIN ISOLATION LEVEL …` on PostgreSQL, `SET TRANSACTION ISOLATION LEVEL …` for the
-    /// next transaction on MariaDB and `SET @@transaction_isolation = …` for the next one on MySQL, in
-    /// the round trip of the `BEGIN`. Nothing of it stays in the session.
+    /// Executes `BEGIN ISOLATION LEVEL …` on PostgreSQL, `SET TRANSACTION ISOLATION LEVEL …` for
+    /// the next transaction on MariaDB and `SET @@transaction_isolation = …` for the next one on
+    /// MySQL, in the round trip of the `BEGIN`. Nothing of it stays in the session.
     ///
     /// # Example
     ///
@@ -373,11 +379,12 @@ impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
     /// can be [resolved](CommitToken::resolve).
     ///
     /// Implies [`outermost`](Self::outermost). The table must be there
-    /// ([`CommitToken::create_table`]). A token is for one call; used a second time the call returns
-    /// [`LockError::Database`](crate::LockError::Database) with a unique violation, and applies nothing.
+    /// ([`CommitToken::create_table`]). A token is for one call; used a second time the call
+    /// returns [`LockError::Database`](crate::LockError::Database) with a unique violation, and
+    /// applies nothing.
     ///
-    /// Executes `INSERT INTO row_lock_commits (token) VALUES (…)`, in the round trip of the `BEGIN`; on
-    /// MySQL and MariaDB as a statement of its own.
+    /// Executes `INSERT INTO row_lock_commits (token) VALUES (…)`, in the round trip of the
+    /// `BEGIN`; on MySQL and MariaDB as a statement of its own.
     pub const fn commit_token(self, token: CommitToken) -> Self {
         Self {
             transaction: TransactionOptions {

@@ -12,17 +12,17 @@ use crate::locked::Locked;
 use crate::sql::clause::{ForUpdate, SkipLocked, Strength, Wait};
 
 impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
-    /// Locks the rows of `query` and checks, on a second connection, that the server has locked each
-    /// of them; returns the rows. For a test of each query that production code locks.
+    /// Locks the rows of `query` and checks, on a second connection, that the server has locked
+    /// each of them; returns the rows. For a test of each query that production code locks.
     ///
-    /// On MySQL and MariaDB a locking clause locks nothing, and reports no error, behind a view or a
-    /// common table expression that is materialized (`DISTINCT`, `GROUP BY`, `UNION`,
-    /// `ALGORITHM = TEMPTABLE`), and in a table of MyISAM, Aria or MEMORY. No type shows that, and a
-    /// question for each call would cost a round trip.
+    /// On MySQL and MariaDB a locking clause locks nothing, and reports no error, behind a view or
+    /// a common table expression that is materialized (`DISTINCT`, `GROUP BY`, `UNION`, `ALGORITHM
+    /// = TEMPTABLE`), and in a table of MyISAM, Aria or MEMORY. No type shows that, and a question
+    /// for each call would cost a round trip.
     ///
-    /// Executes the SQL of [`with_all`](Self::with_all), and meanwhile on `other` the same query with
-    /// `FOR UPDATE SKIP LOCKED`: a row that this returns is not locked. Both transactions end before
-    /// the call returns. Nothing is changed.
+    /// Executes the SQL of [`with_all`](Self::with_all), and meanwhile on `other` the same query
+    /// with `FOR UPDATE SKIP LOCKED`: a row that this returns is not locked. Both transactions end
+    /// before the call returns. Nothing is changed.
     ///
     /// # Backends
     ///
@@ -46,9 +46,12 @@ impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
     ///
     /// # diesel::table! { accounts (id) { id -> Integer, balance -> BigInt, } }
     /// # #[cfg(feature = "mysql")]
-    /// fn accounts_are_locked(conn: &mut MysqlConnection, other: &mut MysqlConnection) -> Result<(), LockError> {
-    ///     let rows: Vec<(i32, i64)> =
-    ///         RowLock::for_update().check(conn, other, accounts::table.filter(accounts::id.lt(10)))?;
+    /// fn accounts_are_locked(
+    ///     conn: &mut MysqlConnection,
+    ///     other: &mut MysqlConnection,
+    /// ) -> Result<(), LockError> {
+    ///     let query = accounts::table.filter(accounts::id.lt(10));
+    ///     let rows: Vec<(i32, i64)> = RowLock::for_update().check(conn, other, query)?;
     ///     assert!(!rows.is_empty());
     ///     Ok(())
     /// }
@@ -67,6 +70,7 @@ impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
             + Target<'q, C, RowLock<ForUpdate, SkipLocked, T>, Vec<M>, Kind>
             + Clone,
     {
+        // What this one gets, the first one has not locked.
         let probe = RowLock::<ForUpdate, _, _> {
             strength: PhantomData,
             wait: SkipLocked,

@@ -107,8 +107,10 @@ where
     }
 
     fn acquired<R>(&self, result: QueryResult<R>) -> Result<R, LockError> {
+        // What a server calls a timeout is busy where no wait was asked for.
         let waiting = self.wait.waiting();
         result.map_err(|error| {
+            // Only `OF` can be what the server lacks; any other syntax error is the query's own.
             if T::ARE_NAMED {
                 unsupported::<DB>(error, waiting)
             } else {

@@ -31,7 +31,8 @@ impl Signal {
     message = "`.naming_blocker(…)` can't watch this call",
     label = "no watch for this lock on this connection",
     note = "it names the blocker of a lock timeout, so the lock needs `.timeout(…)`",
-    note = "the second connection has to be one to the same kind of server, and `Send`; SQLite does not know who waits"
+    note = "the second connection has to be one to the same kind of server, and `Send`; \
+            SQLite does not know who waits"
 )]
 pub trait Watch<C, L> {
     /// Runs `attempt`, whose wait ends after `time`, if it has a limit.
@@ -59,7 +60,8 @@ impl<C, L> Watch<C, L> for Unwatched {
 
 /// A second connection that sees who is in the way.
 pub struct NamingBlocker<'n, N> {
-    // A closure may call again what it is called by. That call is not watched.
+    // Calls take `&self`, so that one lock serves many. A closure may use the lock that it runs
+    // under: that call finds the connection in use and is not watched. A mutex would never return.
     second: RefCell<&'n mut N>,
     waiter: SessionId,
 }
@@ -95,6 +97,7 @@ where
             return attempt(Signal::NONE);
         };
         let (second, waiter) = (&mut **second, self.waiter);
+        // The sender is the signal: the attempt drops it when it waits no longer, also by a panic.
         let (waiting, over) = mpsc::channel();
         let (result, seen) = thread::scope(|scope| {
             let watch = move || watch(second, waiter, time, &over);
@@ -103,6 +106,7 @@ where
             let result = attempt(Signal(Some(waiting)));
             (result, watch.ok().and_then(|watch| watch.join().ok()))
         });
+        // Only the call's own timeout. The closure's errors are the closure's.
         result.map_err(|failure| match failure {
             Failure::Lock(LockError::Timeout { source, .. }) => Failure::Lock(LockError::Timeout {
                 source,

@@ -14,20 +14,21 @@ impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// `Ok`.
     ///
     /// A [target](Target) is a query (one row, `Locked<M>`), [`all(query)`](crate::all) or
-    /// [`keys([..])`](crate::keys) (`Locked<Vec<M>>`), or [`at_version(target, v)`](crate::at_version).
+    /// [`keys([..])`](crate::keys) (`Locked<Vec<M>>`), or [`at_version(target,
+    /// v)`](crate::at_version).
     ///
     /// The model is what the locking statement itself returned. If a query matches more than one
     /// row, all of them are locked and `f` gets the first, as with Diesel's `get_result`. When `f`
     /// returns `Err` or panics, everything is rolled back and the lock is free before the call
     /// returns or unwinds.
     ///
-    /// Executes, on PostgreSQL:
-    /// `BEGIN; DECLARE row_lock_guard …; DECLARE row_lock_witness …` (two cursors), `SELECT … FOR
-    /// UPDATE`, the statements of `f`, `CLOSE row_lock_guard; CLOSE row_lock_witness; COMMIT`. Each of
-    /// them is one round trip: as many as `conn.transaction` takes. On MySQL and MariaDB the guard is a
-    /// savepoint and `autocommit` is off meanwhile. MariaDB takes two round trips fewer than
-    /// `conn.transaction`, MySQL three more: it can't prepare statements about savepoints. On SQLite
-    /// the guard is a savepoint in a `BEGIN IMMEDIATE`.
+    /// Executes, on PostgreSQL: `BEGIN; DECLARE row_lock_guard …; DECLARE row_lock_witness …` (two
+    /// cursors), `SELECT … FOR UPDATE`, the statements of `f`, `CLOSE row_lock_guard; CLOSE
+    /// row_lock_witness; COMMIT`. Each of them is one round trip: as many as `conn.transaction`
+    /// takes. On MySQL and MariaDB the guard is a savepoint and `autocommit` is off meanwhile.
+    /// MariaDB takes two round trips fewer than `conn.transaction`, MySQL three more: it can't
+    /// prepare statements about savepoints. On SQLite the guard is a savepoint in a `BEGIN
+    /// IMMEDIATE`.
     ///
     /// # What is locked
     ///
@@ -51,10 +52,11 @@ impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// is rolled back. On SQLite the open transaction must hold the write lock: begun by a locked
     /// call or by `immediate_transaction`.
     ///
-    /// On MySQL and MariaDB a deadlock ends the outer transaction too. From then on it can't commit,
-    /// and each further call in it is [`Aborted`](LockError::Aborted). An outer locked call restores the
-    /// connection at its end. If the outer transaction is Diesel's, Diesel holds the connection to be
-    /// broken, and a pool replaces it; a call with [`outermost`](Self::outermost) restores it.
+    /// On MySQL and MariaDB a deadlock ends the outer transaction too. From then on it can't
+    /// commit, and each further call in it is [`Aborted`](LockError::Aborted). An outer locked call
+    /// restores the connection at its end. If the outer transaction is Diesel's, Diesel holds the
+    /// connection to be broken, and a pool replaces it; a call with [`outermost`](Self::outermost)
+    /// restores it.
     ///
     /// # Errors
     ///
@@ -72,8 +74,8 @@ impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
     ///   [`outermost`](Self::outermost), in a deferred transaction on SQLite, or in one that Diesel
     ///   does not know of (XA on MySQL and MariaDB, a raw `BEGIN` on SQLite);
     /// - [`HoldExpired`](LockError::HoldExpired): with [`hold_at_most`](Self::hold_at_most);
-    /// - [`Unsupported`](LockError::Unsupported): [`of`](Self::of) on MariaDB, combined queries in raw
-    ///   SQL on MySQL and MariaDB;
+    /// - [`Unsupported`](LockError::Unsupported): [`of`](Self::of) on MariaDB, combined queries in
+    ///   raw SQL on MySQL and MariaDB;
     /// - [`CommitUnknown`](LockError::CommitUnknown): the connection was lost at `COMMIT`, or the
     ///   answer to it is none by which the server refuses a `COMMIT`;
     /// - [`ConnectionLost`](LockError::ConnectionLost): it was lost before;
@@ -161,15 +163,15 @@ impl<S: Strength, W: Wait, T: Copy, H: Hold> RowLock<S, W, T, H> {
     /// Locks the rows with these primary keys, hands them to `f` in the order asked for, and
     /// commits when `f` returns `Ok`.
     ///
-    /// As [`with_row_locks`](crate::with_row_locks), with any number of keys up to what one statement can bind (65,535
-    /// values on PostgreSQL, MySQL and MariaDB, 32,766 on SQLite). Without keys, `f` runs in the
-    /// transaction with an empty `Vec`.
+    /// As [`with_row_locks`](crate::with_row_locks), with any number of keys up to what one
+    /// statement can bind (65,535 values on PostgreSQL, MySQL and MariaDB, 32,766 on SQLite).
+    /// Without keys, `f` runs in the transaction with an empty `Vec`.
     ///
-    /// MySQL and MariaDB lock each row that they read. Where the keys are a large part of the table, they
-    /// may read, and lock, all of it: MariaDB 11 from about a fifth of the rows on.
+    /// MySQL and MariaDB lock each row that they read. Where the keys are a large part of the
+    /// table, they may read, and lock, all of it: MariaDB 11 from about a fifth of the rows on.
     ///
-    /// Executes the SQL of [`with_row_locks`](crate::with_row_locks), and like [`with`](Self::with) is a savepoint in an
-    /// open transaction.
+    /// Executes the SQL of [`with_row_locks`](crate::with_row_locks), and like [`with`](Self::with)
+    /// is a savepoint in an open transaction.
     ///
     /// # Errors
     ///

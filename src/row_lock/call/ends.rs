@@ -114,11 +114,14 @@ impl<L: Lock, D, V> LockedCall<L, Again<D>, V> {
         let Again { policy, decide } = &self.attempts;
         policy.run(
             |left| {
+                // The deadline of the policy bounds the wait of each attempt, too.
                 let lock = self.lock.within(left);
                 let target = target.clone();
                 let attempt = |waiting| attempt(lock, &call, conn, target, waiting, &mut f);
                 self.watch.watch(longest_wait(lock), attempt)
             },
+            // The policy asks after the transaction has ended: by then the span knows only that the
+            // closure has failed, and learns here why.
             |error| decide.cause(error).inspect(|cause| call.failed_by(*cause)),
             |error| decide.last(error),
         )

@@ -76,7 +76,8 @@ impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
     /// # fn main() -> Result<(), LockError> {
     /// # let conn = &mut establish_connection();
     /// let lock = RowLock::for_update().retry(Retry::new().attempts(10));
-    /// let balance = lock.with(conn, accounts::table.find(1), |conn, mut account: Locked<Account>| {
+    /// let row = accounts::table.find(1);
+    /// let balance = lock.with(conn, row, |conn, mut account: Locked<Account>| {
     ///     account.balance += 100;
     ///     let saved: Account = account.save_changes(conn)?;
     ///     Ok::<_, LockError>(saved.balance)
@@ -89,19 +90,20 @@ impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
         self.call().retry(policy)
     }
 
-    /// Let a [`LockError::Timeout`](crate::LockError::Timeout) say who was in the way: its `blocker`.
+    /// Let a [`LockError::Timeout`](crate::LockError::Timeout) say who was in the way: its
+    /// `blocker`.
     ///
-    /// After a timeout nobody waits any more, so it is asked meanwhile, on a `second` connection to the
-    /// same server and from a thread that lives as long as the wait: first when half of the time is
-    /// over, and then more often, until the lock is had or the time is over. `waiter` is the session of
-    /// the connection that locks ([`SessionId::of`]), which the caller asks for once: a locked call takes
-    /// no more round trips there than without this.
+    /// After a timeout nobody waits any more, so it is asked meanwhile, on a `second` connection to
+    /// the same server and from a thread that lives as long as the wait: first when half of the
+    /// time is over, and then more often, until the lock is had or the time is over. `waiter` is
+    /// the session of the connection that locks ([`SessionId::of`]), which the caller asks for
+    /// once: a locked call takes no more round trips there than without this.
     ///
     /// The blocker is the last one that was seen, and the one at the end of the line: who waits for
-    /// nobody ([`LockWait::root`](crate::waits::LockWait::root)). It is `None` if none was seen; if the
-    /// second connection fails or may not ask, see [`lock_waits`](crate::waits::lock_waits); or behind
-    /// a transaction pooler, where sessions change. The call returns when the second connection has
-    /// its answer.
+    /// nobody ([`LockWait::root`](crate::waits::LockWait::root)). It is `None` if none was seen; if
+    /// the second connection fails or may not ask, see [`lock_waits`](crate::waits::lock_waits); or
+    /// behind a transaction pooler, where sessions change. The call returns when the second
+    /// connection has its answer.
     ///
     /// Calls of one process that wait at the same time share the answers: one of their second
     /// connections asks for all that have the same server, user and database. So a hundred calls
@@ -119,7 +121,9 @@ impl<S, W: Copy, T: Copy, H: Copy> RowLock<S, W, T, H> {
     /// # fn run(conn: &mut PgConnection, second: &mut PgConnection) -> Result<(), LockError> {
     /// let session = SessionId::of(conn)?; // once for each connection
     ///
-    /// let lock = RowLock::for_update().timeout(Duration::from_secs(2)).naming_blocker(second, session);
+    /// let lock = RowLock::for_update()
+    ///     .timeout(Duration::from_secs(2))
+    ///     .naming_blocker(second, session);
     /// let result = lock.with(conn, accounts::table.find(1), |_, account: Locked<Account>| {
     ///     Ok::<_, LockError>(account.balance)
     /// });
@@ -144,6 +148,7 @@ impl<S, W: Copy, T: Copy, H: Copy, V> LockedCall<RowLock<S, W, T, H>, Once, V> {
     /// As [`RowLock::retry`].
     pub fn retry(self, policy: Retry) -> LockedCall<RowLock<S, W, T, H>, Again, V> {
         LockedCall {
+            // In an open transaction another attempt would meet the locks of the first one.
             lock: self.lock.outermost(),
             attempts: Again {
                 policy,

@@ -23,8 +23,8 @@ use crate::telemetry::table_in;
 #[derive(Debug, Clone)]
 pub struct Keys<K>(Vec<K>);
 
-/// The [target](Target) of the rows with these primary keys: the closure gets a `Locked<Vec<M>>`, in
-/// the order asked for.
+/// The [target](Target) of the rows with these primary keys: the closure gets a `Locked<Vec<M>>`,
+/// in the order asked for.
 ///
 /// The table is the model's. The rows are locked by one statement, in the order of their primary
 /// keys, so that callers who name the same rows in different orders can't deadlock. There may be as
@@ -33,17 +33,17 @@ pub struct Keys<K>(Vec<K>);
 ///
 /// Executes, on PostgreSQL: `SELECT … FROM accounts WHERE id IN ($1, $2) ORDER BY id FOR UPDATE`,
 /// with the last key repeated up to a power of two. A row that comes with another key than the one
-/// asked for, by Rust's `==`, is asked for once more by its own statement: the database may write the
-/// key in another way (padded, rounded, in other letters), and only the database knows.
+/// asked for, by Rust's `==`, is asked for once more by its own statement: the database may write
+/// the key in another way (padded, rounded, in other letters), and only the database knows.
 ///
 /// # Backends
 ///
-/// MySQL and MariaDB lock each row that they read. Where the keys are a large part of the table, they
-/// may read, and lock, all of it: MariaDB 11 from about a fifth of the rows on.
+/// MySQL and MariaDB lock each row that they read. Where the keys are a large part of the table,
+/// they may read, and lock, all of it: MariaDB 11 from about a fifth of the rows on.
 ///
-/// On MariaDB, callers can deadlock on a partitioned table: the server reads one partition after the
-/// other, and locks the rows of three keys or more in that order, not in the order of the keys. Add
-/// [`retry`](crate::RowLock::retry) there.
+/// On MariaDB, callers can deadlock on a partitioned table: the server reads one partition after
+/// the other, and locks the rows of three keys or more in that order, not in the order of the keys.
+/// Add [`retry`](crate::RowLock::retry) there.
 ///
 /// # Errors
 ///
@@ -99,6 +99,8 @@ where
         if keys.is_empty() {
             return Ok(Vec::new());
         }
+        // One statement, in the order of the keys: callers that name the same rows in other orders
+        // wait for each other, and never each for what the other holds.
         let select = lock.select(SelectByKeys::new(M::table(), &keys));
         let rows = lock.acquired(select.load(conn))?;
         in_order_of(&keys, rows, |keys| {
@@ -135,6 +137,8 @@ where
     }
 
     fn acquire(Self(key): Self, lock: &L, conn: &mut C, _: Seal) -> Result<M, LockError> {
+        // `load` and not `first`: a second row of the same key must be seen, and behind a pooler
+        // the row may be one that was not asked for.
         let find = || M::table().find(key.clone()).as_query();
         let rows = lock.acquired(lock.select(find()).load(conn))?;
         let rows = in_order_of(std::slice::from_ref(key), rows, |_| {

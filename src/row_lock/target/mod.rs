@@ -26,7 +26,8 @@ use crate::telemetry::table_in;
 ///
 /// `Kind` tells apart queries and keys of different kinds; it is inferred.
 ///
-/// It can't be implemented outside of this crate: the rows of a call are a proof that they are locked.
+/// It can't be implemented outside of this crate: the rows of a call are a proof that they are
+/// locked.
 ///
 /// ```compile_fail,E0603
 /// use diesel_row_lock::bounds::Target;
@@ -128,11 +129,11 @@ where
 #[derive(Debug, Clone, Copy)]
 pub struct All<Q>(Q);
 
-/// The [target](Target) of every row of `query`: the closure gets a `Locked<Vec<M>>`, in the order of
-/// the query.
+/// The [target](Target) of every row of `query`: the closure gets a `Locked<Vec<M>>`, in the order
+/// of the query.
 ///
-/// With [`skip_locked`](crate::RowLock::skip_locked) and a `limit` this claims jobs from a queue. No
-/// row is no error: the `Vec` is then empty. Two callers whose queries return the same rows in
+/// With [`skip_locked`](crate::RowLock::skip_locked) and a `limit` this claims jobs from a queue.
+/// No row is no error: the `Vec` is then empty. Two callers whose queries return the same rows in
 /// different orders can deadlock. Give the query an order, or use [`keys`].
 ///
 /// Executes the SQL of [`RowLock::with`](crate::RowLock::with).
