@@ -145,7 +145,12 @@ fn escape_is_told_before_the_limit(db: &Db) {
             account.balance += 1;
             account.save_changes::<Account>(conn)?;
             conn.batch_execute("COMMIT")?;
-            thread::sleep(BRIEF);
+            // Never idle for long: MySQL would end the session, and nothing could be asked.
+            let committed = Instant::now();
+            while committed.elapsed() < BRIEF {
+                diesel::select(1.into_sql::<diesel::sql_types::Integer>()).execute(conn)?;
+                thread::sleep(BRIEF / 40);
+            }
             Ok::<_, LockError>(())
         },
     );
