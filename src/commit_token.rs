@@ -46,7 +46,7 @@ use crate::error::LockError;
 /// });
 /// # let new_conn = conn;
 /// # let result: Result<i64, LockError> = result.and(Err(LockError::CommitUnknown {
-/// #     source: diesel::result::Error::BrokenTransactionManager,
+/// #     source: diesel::result::Error::BrokenTransactionManager.into(),
 /// # }));
 /// match result {
 ///     Err(LockError::CommitUnknown { .. }) => match token.resolve(new_conn)? {
