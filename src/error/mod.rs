@@ -139,9 +139,9 @@ pub enum LockError {
     },
 
     /// The lock was held longer than [`RowLock::hold_at_most`](crate::RowLock::hold_at_most)
-    /// allows. `COMMIT` was not sent, and the server may have ended the session. What is said at
-    /// [`ConnectionLost`](Self::ConnectionLost) of a closure that had committed itself is true here,
-    /// too.
+    /// allows. `COMMIT` was not sent, and the server may have ended the session. What
+    /// [`ConnectionLost`](Self::ConnectionLost) says of a closure that had committed itself is true
+    /// here, too.
     HoldExpired {
         /// How long it may be held.
         limit: Duration,
@@ -252,8 +252,8 @@ pub enum LockError {
 
     /// The connection was lost before `COMMIT` was sent: nothing was applied.
     ///
-    /// Unless the closure had ended its transaction itself before that: then its work up to there is
-    /// durable. A server that can't be asked any more does not say so
+    /// Unless the closure had ended its transaction itself before that. Then its work up to there
+    /// is durable. A server that can't be asked any more does not say so
     /// ([`Escaped`](Self::Escaped)).
     ConnectionLost {
         /// What the client library said.

@@ -17,7 +17,8 @@ const NUMBER: u16 = 16_000;
 /// the same number, which the kernel gives to one process and takes back at its end.
 static CLAIMS: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
 
-/// The first of so many ports in a row, none of which this or another process has been given before.
+/// The first of so many ports in a row, none of which this process or another one has been given
+/// before.
 pub(crate) fn free(count: u16) -> Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Other processes begin elsewhere, so that they seldom ask for the same ones.
