@@ -10,8 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::count::Counter;
-use crate::step::{self, cargo, Step};
+use crate::step::{self, Step};
 
 /// So many public items at most.
 const ITEMS: usize = 60;
@@ -35,10 +34,7 @@ const PARTS: [&str; 6] = [
 /// Builds the documentation and compares. With `API=overwrite` in the environment it writes the
 /// list anew.
 pub(crate) fn check() -> Result<Step> {
-    let mut docs = cargo(["doc", "--no-deps", "--all-features"]);
-    // As the other checks build it, so that it is built once.
-    docs.env("RUSTDOCFLAGS", "-Dwarnings");
-    let built = step::run("docs", &mut docs)?;
+    let built = step::checked("docs", "doc --no-deps --all-features")?;
     if !built.succeeded {
         return Ok(built);
     }
@@ -64,12 +60,7 @@ pub(crate) fn check() -> Result<Step> {
     if !wrong.is_empty() {
         println!("if that is meant: API=overwrite cargo xtask api");
     }
-    Ok(Step {
-        name: "public API".to_owned(),
-        succeeded: wrong.is_empty(),
-        duration: start.elapsed(),
-        tests: Counter::default(),
-    })
+    Ok(Step::of_check("public API", wrong.is_empty(), start))
 }
 
 fn pages() -> PathBuf {

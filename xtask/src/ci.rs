@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::report::Steps;
 use crate::servers::Servers;
-use crate::step::{self, cargo, Step};
+use crate::step::{checked, Step};
 use crate::test::{self, Which};
 use crate::{api, bench, page, rooms};
 
@@ -47,31 +47,23 @@ pub(crate) fn run(with_tests: bool) -> Result<bool> {
 
 fn checks() -> Result<Vec<Step>> {
     let mut steps = vec![rooms::check()?];
-    let mut check = |name: &str, arguments: &str| -> Result<()> {
-        steps.push(checked(name, arguments)?);
-        Ok(())
-    };
-    check("format", "fmt --all -- --check")?;
-    check(
+    steps.push(checked("format", "fmt --all -- --check")?);
+    steps.push(checked(
         "clippy",
         "clippy --workspace --all-targets --all-features -- -Dwarnings",
-    )?;
+    )?);
     for features in FEATURES {
-        check(
+        steps.push(checked(
             &format!("clippy, features [{features}]"),
             &format!("clippy --lib --no-default-features --features={features} -- -Dwarnings"),
-        )?;
+        )?);
     }
     steps.push(api::check()?);
-    let mut check = |name: &str, arguments: &str| -> Result<()> {
-        steps.push(checked(name, arguments)?);
-        Ok(())
-    };
-    check("benches", "bench --all-features --no-run")?;
-    check(
+    steps.push(checked("benches", "bench --all-features --no-run")?);
+    steps.push(checked(
         "package",
         "publish --dry-run --allow-dirty --package diesel-row-lock",
-    )?;
+    )?);
     let servers = Servers::start()?;
     steps.push(bench::smoke_of_the_journal(&servers)?);
     let (smoke, report) = bench::smoke(&servers)?;
@@ -81,11 +73,4 @@ fn checks() -> Result<Vec<Step>> {
         steps.push(page::check(&report)?);
     }
     Ok(steps)
-}
-
-/// Runs `cargo` with these arguments.
-fn checked(name: &str, arguments: &str) -> Result<Step> {
-    let mut command = cargo(arguments.split(' '));
-    command.env("RUSTDOCFLAGS", "-Dwarnings");
-    step::run(name, &mut command)
 }

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use anyhow::{ensure, Context, Result};
 
-use crate::count::Counter;
 use crate::interrupt;
 use crate::step::Step;
 
@@ -57,12 +56,7 @@ pub(crate) fn check(page: &Path) -> Result<Step> {
         println!("{what}: {verdict}{mark}");
         succeeded &= as_expected;
     }
-    Ok(Step {
-        name: "page in a browser".to_owned(),
-        succeeded,
-        duration: start.elapsed(),
-        tests: Counter::default(),
-    })
+    Ok(Step::of_check("page in a browser", succeeded, start))
 }
 
 /// What the script says.

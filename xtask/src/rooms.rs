@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::count::Counter;
 use crate::step::{self, Step};
 
 /// What stands before the list of rooms, one in each line.
@@ -23,12 +22,11 @@ pub(crate) fn check() -> Result<Step> {
     for line in &wrong {
         println!("{line}");
     }
-    Ok(Step {
-        name: "order of the rooms".to_owned(),
-        succeeded: wrong.is_empty(),
-        duration: start.elapsed(),
-        tests: Counter::default(),
-    })
+    Ok(Step::of_check(
+        "order of the rooms",
+        wrong.is_empty(),
+        start,
+    ))
 }
 
 /// Each file with its room, which is the first part of its path; tests may use every room.

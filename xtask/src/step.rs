@@ -23,6 +23,18 @@ pub(crate) struct Step {
     pub(crate) tests: Counter,
 }
 
+impl Step {
+    /// A check of our own that has ended, without tests.
+    pub(crate) fn of_check(name: &str, succeeded: bool, start: Instant) -> Self {
+        Self {
+            name: name.to_owned(),
+            succeeded,
+            duration: start.elapsed(),
+            tests: Counter::default(),
+        }
+    }
+}
+
 /// Cargo in the workspace's root.
 pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -30,6 +42,13 @@ pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command
     command.args(arguments);
     command.current_dir(root());
     command
+}
+
+/// Runs Cargo with these arguments; a warning of rustdoc is an error.
+pub(crate) fn checked(name: &str, arguments: &str) -> Result<Step> {
+    let mut command = cargo(arguments.split(' '));
+    command.env("RUSTDOCFLAGS", "-Dwarnings");
+    run(name, &mut command)
 }
 
 /// The workspace's root.
