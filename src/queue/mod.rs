@@ -17,6 +17,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
+use diesel::associations::HasTable;
 use diesel::query_source::Table;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection, R2D2Connection};
 
@@ -196,7 +197,7 @@ where
             unreachable!("nobody takes a turn that has no job")
         };
         let lock = self.shared.lock;
-        let call = Call::begin(C::Backend::SYSTEM, S::NAME, table_in::<M::Table>);
+        let call = Self::call();
         // Not before the turn: callers that wait in line must not empty the pool.
         let mut conn = self.connection(&call)?;
         let mut held = None;
@@ -299,6 +300,15 @@ where
         }
     }
 
+    /// The call that begins now, of the line that called.
+    #[track_caller]
+    fn call() -> Call
+    where
+        M: HasTable<Table: Table>,
+    {
+        Call::begin(C::Backend::SYSTEM, S::NAME, table_in::<M::Table>)
+    }
+
     /// Runs the transaction for this job and for those that have come by the time the lock is had.
     #[track_caller]
     fn lead<K, Kind>(&self, id: &K, mut turn: Turn<'_, RowKey, Jobs<M>>, job: Jobs<M>)
@@ -309,7 +319,7 @@ where
     {
         let bounds = &self.shared.bounds;
         let lock = self.shared.lock;
-        let call = Call::begin(C::Backend::SYSTEM, S::NAME, table_in::<M::Table>);
+        let call = Self::call();
         let mut batch = Batch::new(job);
         let mut held = None;
         let result = batch.run(bounds.retry.as_ref(), |batch| {

@@ -46,6 +46,23 @@ macro_rules! deposit {
     };
 }
 
+/// A deposit through `$lock` takes what every locked call takes, and nothing for the option.
+macro_rules! assert_about_as_by_hand {
+    ($db:ident, $lock:expr) => {
+        let locked = round_trips!($db, |conn: &mut Conn| {
+            $lock.with(
+                conn,
+                accounts::table.find(1),
+                |conn, account: Locked<Account>| deposit!(conn, account),
+            )
+        });
+        assert_eq!(
+            locked,
+            by_hand!($db) + Db::MORE_ROUND_TRIPS - Db::FEWER_ROUND_TRIPS
+        );
+    };
+}
+
 #[law(postgres, mysql, mariadb)]
 fn locked_call_takes_about_as_many_round_trips_as_by_hand(db: &Db) {
     let locked = round_trips!(db, |conn: &mut Conn| {
@@ -64,17 +81,7 @@ fn locked_call_takes_about_as_many_round_trips_as_by_hand(db: &Db) {
 #[law(postgres, mysql, mariadb)]
 fn timeout_takes_no_round_trip_of_its_own(db: &Db) {
     let lock = RowLock::for_update().timeout(Duration::from_secs(5));
-    let locked = round_trips!(db, |conn: &mut Conn| {
-        lock.with(
-            conn,
-            accounts::table.find(1),
-            |conn, account: Locked<Account>| deposit!(conn, account),
-        )
-    });
-    assert_eq!(
-        locked,
-        by_hand!(db) + Db::MORE_ROUND_TRIPS - Db::FEWER_ROUND_TRIPS
-    );
+    assert_about_as_by_hand!(db, lock);
 }
 
 #[law(postgres, mysql, mariadb)]
@@ -82,33 +89,13 @@ fn limit_to_the_hold_takes_no_round_trip_of_its_own(db: &Db) {
     let lock = RowLock::for_update()
         .timeout(Duration::from_secs(5))
         .hold_at_most(Duration::from_secs(5));
-    let locked = round_trips!(db, |conn: &mut Conn| {
-        lock.with(
-            conn,
-            accounts::table.find(1),
-            |conn, account: Locked<Account>| deposit!(conn, account),
-        )
-    });
-    assert_eq!(
-        locked,
-        by_hand!(db) + Db::MORE_ROUND_TRIPS - Db::FEWER_ROUND_TRIPS
-    );
+    assert_about_as_by_hand!(db, lock);
 }
 
 #[law(postgres, mysql, mariadb)]
 fn isolation_level_takes_no_round_trip_of_its_own(db: &Db) {
     let lock = RowLock::for_update().isolation(Isolation::Serializable);
-    let locked = round_trips!(db, |conn: &mut Conn| {
-        lock.with(
-            conn,
-            accounts::table.find(1),
-            |conn, account: Locked<Account>| deposit!(conn, account),
-        )
-    });
-    assert_eq!(
-        locked,
-        by_hand!(db) + Db::MORE_ROUND_TRIPS - Db::FEWER_ROUND_TRIPS
-    );
+    assert_about_as_by_hand!(db, lock);
 }
 
 #[law(postgres, mysql, mariadb)]
