@@ -27,11 +27,11 @@ pub(crate) type Translations = &'static [(&'static str, Messages)];
 
 /// How a backend's errors are read. Part of [`LockBackend`](crate::bounds::LockBackend).
 pub trait ErrorBackend {
-    /// What an error means that is told in English.
+    /// The meaning of each error message in English.
     #[doc(hidden)]
     const ENGLISH: Messages;
 
-    /// What an error means that is told in another language of the server's.
+    /// The same in the server's other languages.
     #[doc(hidden)]
     const TRANSLATIONS: Translations = &[];
 

@@ -66,7 +66,7 @@ pub trait LockBackend: ErrorBackend + LeaseBackend + TransactionBackend {
     #[doc(hidden)]
     fn wait_sql(waiting: Waiting) -> Cow<'static, str>;
 
-    /// Whether a lock can be had inside the transaction that is open, which this crate may not
+    /// Whether a lock can be acquired inside the open transaction, which this crate may not
     /// have opened.
     #[doc(hidden)]
     fn check_outer<C>(conn: &mut C) -> Result<(), LockError>

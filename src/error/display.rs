@@ -1,7 +1,7 @@
 //! The text of a [`LockError`], and the error behind it.
 //!
-//! By hand, because a derived `source()` gives the `Arc` and not Diesel's error in it, and a user
-//! who looks for `diesel::result::Error` in the chain would not find it.
+//! By hand, because a derived `source()` gives the `Arc` and not Diesel's error in it, so that a
+//! search for `diesel::result::Error` in the chain would not find it.
 
 use std::error::Error;
 use std::fmt;
