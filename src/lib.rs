@@ -233,6 +233,7 @@ pub mod options {
 /// ```
 pub mod bounds {
     pub use crate::row_lock::Target;
+    pub use crate::sql::clause::Exclusive;
     pub use crate::sql::lockable::LockableQuery;
     pub use crate::waits::backend::WaitsBackend;
 

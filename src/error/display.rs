@@ -51,6 +51,10 @@ impl fmt::Display for LockError {
             ),
             Self::AmbiguousKey { key } => write!(f, "more than one row has primary key {key}"),
             Self::DuplicateKey { key } => write!(f, "primary key {key} was asked for twice"),
+            Self::KeyChanged { key } => write!(
+                f,
+                "the closure changed primary key {key}; nothing of it was applied"
+            ),
             Self::StaleRow { key, expected } => write!(
                 f,
                 "the row with primary key {key} is no longer of version {expected}"

@@ -120,7 +120,8 @@ pub enum LockError {
 
     /// The closure ignored a failed statement: it returned `Ok`, but the server has rolled
     /// the transaction back or refuses to commit it. Also a call inside a transaction that the
-    /// server has ended already, and an `UPDATE` of this crate that MariaDB reports as successful
+    /// server has ended already, and an `UPDATE` of this crate that succeeds without a row: a
+    /// trigger or a row-level security policy skips it, or MariaDB reports it as successful
     /// although it was cancelled.
     Aborted {
         /// What the server said when it was asked to commit, if it was asked.
@@ -149,7 +150,9 @@ pub enum LockError {
 
     /// The call may not run inside the transaction that is open: it asked to be the outermost
     /// one, the open transaction does not hold the write lock (on SQLite), or Diesel does not know
-    /// of it (XA on MySQL and MariaDB, a raw `BEGIN` on SQLite).
+    /// of it (XA on MySQL and MariaDB, a raw `BEGIN` on SQLite). Also a call of a
+    /// [`RowQueue`](crate::queue::RowQueue) inside the closure of another one, for the same row: it
+    /// would wait for itself.
     AlreadyInTransaction {
         /// Which of them.
         reason: &'static str,
@@ -178,6 +181,14 @@ pub enum LockError {
     /// are the same to the database.
     DuplicateKey {
         /// The key.
+        key: String,
+    },
+
+    /// The change of a [`RowQueue::update`](crate::queue::RowQueue::update) has given the model
+    /// another primary key. A row is changed under the key that it was asked for; the change was
+    /// taken back.
+    KeyChanged {
+        /// The primary key of the row.
         key: String,
     },
 
@@ -343,6 +354,7 @@ impl LockError {
             | Self::WrongRow { .. }
             | Self::AmbiguousKey { .. }
             | Self::DuplicateKey { .. }
+            | Self::KeyChanged { .. }
             | Self::StaleRow { .. }
             | Self::VersionOverflow { .. }
             | Self::LeaseHeld { .. }

@@ -1,165 +1,327 @@
-//! [`Batch`]: the changes of one transaction.
+//! [`Batch`]: the changes of one transaction, and what becomes of them at its end.
 
-use std::time::{Duration, Instant};
+use std::mem;
+use std::time::Instant;
 
 use diesel::result::Error as DieselError;
 
-use super::job::Job;
+use super::builder::Bounds;
+use super::job::{Job, Panic};
+use super::key::RowKey;
 use super::line::Taken;
-use crate::error::LockError;
-use crate::retry::{Failure, Retry, Retryable};
+use super::lines::Turn;
+use crate::error::{LockError, Outcome, RetryCause};
+use crate::retry::{Retry, Retryable, Tries};
 
-type Jobs<M> = Box<dyn Job<M>>;
+/// A job in the line, with what it remembers from one batch to the next.
+pub(super) struct Change<M> {
+    job: Box<dyn Job<M>>,
+    /// With a retry policy, from the first attempt on.
+    tries: Option<Tries>,
+    /// A caller that leads begins no earlier.
+    pub(super) not_before: Option<Instant>,
+    /// In the batch that has it, it has changed the model.
+    counts: bool,
+}
 
-/// The changes of one transaction, in their order. Everybody in it has an answer when it is gone.
-pub(super) struct Batch<M> {
-    jobs: Vec<Served<M>>,
+impl<M> Change<M> {
+    pub(super) fn new(job: Box<dyn Job<M>>) -> Self {
+        Self {
+            job,
+            tries: None,
+            not_before: None,
+            counts: false,
+        }
+    }
+
+    /// Its attempts. The first one begins now, if none has begun.
+    pub(super) fn tries(&mut self, policy: &Retry) -> &mut Tries {
+        self.tries.get_or_insert_with(|| policy.begin())
+    }
+
+    fn answer(self, transaction: Result<(), LockError>) {
+        self.job.answer(transaction);
+    }
+}
+
+/// Why the transaction of a batch was not committed.
+pub(super) enum Fault {
+    Error(LockError),
+    Panic(Panic),
+}
+
+/// What a batch asks of the models.
+pub(super) trait Rules<M> {
+    type Key: PartialEq;
+
+    fn key(&self, model: &M) -> Self::Key;
+
+    /// The error of a change that has given the row with this key another one.
+    fn key_changed(&self, key: &Self::Key) -> LockError;
+
+    /// Which columns the model writes, as the text of the statement has them. `None` if it has no
+    /// text.
+    fn columns(&self, model: &M) -> Option<String>;
+}
+
+/// The changes of one transaction, in their order. When it is gone each of them has an answer, or
+/// is in the line again.
+pub(super) struct Batch<M, T> {
+    /// The leader's, which comes first.
+    own: Option<Change<M>>,
+    others: Vec<Taken<Change<M>, T>>,
+    /// How many of them have changed the model.
+    counted: usize,
     /// From now on a panic leaves the transaction in doubt.
     pub(super) is_committing: bool,
 }
 
-struct Served<M> {
-    job: Jobs<M>,
-    /// Tells the caller when it is dropped. The leader needs nobody to tell it.
-    taken: Option<Taken<Jobs<M>>>,
-}
-
-impl<M> Batch<M> {
-    pub(super) fn new(leaders: Jobs<M>) -> Self {
+impl<M, T> Batch<M, T> {
+    pub(super) fn new(own: Change<M>) -> Self {
         Self {
-            jobs: vec![Served {
-                job: leaders,
-                taken: None,
-            }],
+            own: Some(own),
+            others: Vec::new(),
+            counted: 0,
             is_committing: false,
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.jobs.len()
+        usize::from(self.own.is_some()) + self.others.len()
     }
 
-    pub(super) fn add(&mut self, taken: Vec<Taken<Jobs<M>>>) {
-        self.jobs.extend(taken.into_iter().filter_map(|mut taken| {
-            let job = taken.job.take()?;
-            Some(Served {
-                job,
-                taken: Some(taken),
-            })
-        }));
-    }
-
-    /// Runs one change after the other; those that are not begun within the time are given back.
-    /// `None` if no change counts.
-    pub(super) fn change(&mut self, row: M, time: Duration) -> (Option<M>, Vec<Taken<Jobs<M>>>) {
-        let begin = Instant::now();
-        let mut row = row;
-        let mut changed = false;
-        let mut run = 0;
-        for served in &mut self.jobs {
-            if run > 0 && begin.elapsed() >= time {
-                break;
-            }
-            run += 1;
-            if let Some(next) = served.job.run(&row) {
-                row = next;
-                changed = true;
-            }
-        }
-        // Of a second attempt all have been begun before; nobody else's time is spent on them.
-        let late = self.jobs.split_off(run);
-        let late = late.into_iter().filter_map(|served| {
-            let mut taken = served.taken?;
-            taken.job = Some(served.job);
-            Some(taken)
-        });
-        (changed.then_some(row), late.collect())
-    }
-
-    /// Runs the transaction; after a failure that the policy covers once more, with the changes
-    /// that can run again.
+    /// Runs one change after the other, those of other callers as it takes them from the line, up
+    /// to the bounds. The changed model; `None` if no change counts.
     pub(super) fn run(
         &mut self,
-        retry: Option<&Retry>,
-        mut transaction: impl FnMut(&mut Self) -> Result<(), LockError>,
-    ) -> Result<(), LockError> {
-        let Some(policy) = retry else {
-            // A transaction that has returned has said how it ended.
-            let result = transaction(self);
-            self.is_committing = false;
-            return result;
-        };
-        policy.run(
-            |_| {
-                let result = transaction(self);
-                self.is_committing = false;
-                let Err(error) = result else {
-                    return Ok(());
-                };
-                if error.retry_cause().is_none() {
-                    return Err(Failure::Lock(error));
-                }
-                // Before the pause: they have nothing to wait for.
-                self.answer_those_who_run_once(&error);
-                // `Failure::Own` has no cause, so the policy does not run a transaction without
-                // changes.
-                Err(if self.jobs.is_empty() {
-                    Failure::Own(error)
+        row: M,
+        turn: &Turn<'_, RowKey, Change<M>, T>,
+        bounds: &Bounds,
+        rules: &impl Rules<M>,
+    ) -> Option<M> {
+        let begin = Instant::now();
+        let key = rules.key(&row);
+        let columns = rules.columns(&row);
+        let mut model = row;
+        let mut counted = 0;
+        let mut len = self.len();
+        let mut next = self.own.as_mut();
+        while let Some(change) = next.take() {
+            if let Some(policy) = &bounds.retry {
+                change.tries(policy);
+            }
+            change.counts = false;
+            if let Some(changed) = change.job.run(&model) {
+                // `AsChangeset` leaves out the fields that are `None`. A batch that writes other
+                // columns than each of its changes would lose some of what they have set.
+                let alone = rules.columns(&changed) != columns;
+                if rules.key(&changed) != key {
+                    change.job.refuse(rules.key_changed(&key));
+                } else if alone && counted > 0 {
+                    // The leader's own is the first, so this one is another caller's.
+                    turn.give_back(self.others.pop().into_iter().collect());
+                    break;
                 } else {
-                    Failure::Lock(error)
-                })
-            },
-            |_| None,
-            Some,
-        )
-    }
-
-    fn answer_those_who_run_once(&mut self, error: &LockError) {
-        let jobs = std::mem::take(&mut self.jobs);
-        let (again, once): (Vec<_>, Vec<_>) = jobs
-            .into_iter()
-            .partition(|served| served.job.can_run_again());
-        self.jobs = again;
-        for served in once {
-            // The answer comes first. To drop `taken` wakes the caller, who then looks for it.
-            served.job.answer(Err(error.clone()));
-            drop(served.taken);
-        }
-    }
-
-    /// Answers everybody.
-    pub(super) fn answer(mut self, transaction: Result<(), LockError>) {
-        let mut jobs = self.jobs.drain(..);
-        let leader = jobs.next();
-        for served in jobs {
-            let result = match &transaction {
-                Ok(()) => Ok(()),
-                Err(error) => Err(error.clone()),
+                    change.counts = true;
+                    counted += 1;
+                    model = changed;
+                    if alone {
+                        break;
+                    }
+                }
+            }
+            if len >= bounds.largest_batch || begin.elapsed() >= bounds.longest_batch {
+                break;
+            }
+            let Some(taken) = turn.take_next(len) else {
+                break;
             };
-            // The answer first, then the wake-up.
-            served.job.answer(result);
-            drop(served.taken);
+            self.others.push(taken);
+            len += 1;
+            next = self.others.last_mut().and_then(Taken::job);
         }
-        // Who asked the server has the error itself.
-        if let Some(leader) = leader {
-            leader.job.answer(transaction);
+        self.counted = counted;
+        (counted > 0).then_some(model)
+    }
+
+    /// Decides what becomes of each change, now that the end of the transaction is known: an
+    /// answer, or another attempt. A change of another caller that needs one goes back to the line.
+    pub(super) fn end(
+        mut self,
+        end: Result<(), Fault>,
+        policy: Option<&Retry>,
+        turn: &mut Turn<'_, RowKey, Change<M>, T>,
+    ) -> Ended<M, T> {
+        let all = self.len();
+        let mut verdict = self.verdict(end, policy);
+        // The transaction has said how it ended. Below, code of the user's (a hook of the policy)
+        // may still panic: then `Drop` answers.
+        self.is_committing = false;
+        let own = self.own.as_mut();
+        let own = own.map(|own| verdict.of(own, true));
+        let others = self.others.iter_mut();
+        let others: Vec<_> = others
+            .map(|taken| taken.job().and_then(|change| verdict.of(change, false)))
+            .collect();
+        let mut ended = Ended {
+            own: None,
+            again: None,
+            others: Vec::new(),
+        };
+        match own {
+            Some(Some(answer)) => ended.own = self.own.take().map(|own| (own, answer)),
+            _ => ended.again = self.own.take(),
+        }
+        let mut back = Vec::new();
+        for (taken, answer) in mem::take(&mut self.others).into_iter().zip(others) {
+            match answer {
+                Some(answer) => ended.others.push((taken, answer)),
+                None => back.push(taken),
+            }
+        }
+        let answered = all - back.len() - usize::from(ended.again.is_some());
+        if !back.is_empty() {
+            turn.give_back(back);
+        }
+        match verdict {
+            Verdict::Suspects => turn.refused(all),
+            Verdict::Guilty(_) => turn.refused(1),
+            _ => turn.passed(answered),
+        }
+        ended
+    }
+
+    fn verdict<'p>(&self, end: Result<(), Fault>, policy: Option<&'p Retry>) -> Verdict<'p> {
+        let fault = match end {
+            Ok(()) => return Verdict::All(Ok(())),
+            Err(fault) => fault,
+        };
+        let error = match fault {
+            Fault::Panic(panic) if self.is_committing => {
+                let source = DieselError::BrokenTransactionManager.into();
+                return Verdict::Leader(Some(panic), Some(LockError::CommitUnknown { source }));
+            }
+            Fault::Panic(panic) if self.counted == 0 => {
+                return Verdict::Leader(Some(panic), None);
+            }
+            Fault::Panic(_) if self.counted > 1 => return Verdict::Suspects,
+            Fault::Panic(_) => return Verdict::Guilty(Some(fault)),
+            Fault::Error(error) => error,
+        };
+        match (error.retry_cause(), policy) {
+            (Some(cause), Some(policy)) if policy.covers(cause) => {
+                Verdict::Again(error, cause, policy)
+            }
+            _ if self.counted > 1 && is_refusal(&error) => Verdict::Suspects,
+            _ if self.counted == 1 && is_refusal(&error) => {
+                Verdict::Guilty(Some(Fault::Error(error)))
+            }
+            _ => Verdict::All(Err(error)),
         }
     }
 }
 
-/// Only a panic of the leader drops a batch with a caller in it. The transaction is rolled back,
-/// unless its COMMIT was sent before.
-impl<M> Drop for Batch<M> {
+/// The database refuses what a change has written, so the batch may succeed without that change.
+/// Nothing is committed.
+fn is_refusal(error: &LockError) -> bool {
+    let by_the_session = matches!(
+        error,
+        LockError::Cancelled { .. } | LockError::StatementTimeout { .. }
+    );
+    error.outcome() == Outcome::NotApplied
+        && !error.is_transient()
+        && error.retry_cause().is_none()
+        && !by_the_session
+}
+
+/// How a batch ended, for each of its changes.
+enum Verdict<'p> {
+    /// They all have this answer.
+    All(Result<(), LockError>),
+    /// They are run again, as far as the policy allows.
+    Again(LockError, RetryCause, &'p Retry),
+    /// The only one that counts has the fault, and the others are run again: they may have seen its
+    /// change.
+    Guilty(Option<Fault>),
+    /// One of them is to blame, and is not known. All are run again.
+    Suspects,
+    /// The leader has the panic, and the others this error. Without one they are run again.
+    Leader(Option<Panic>, Option<LockError>),
+}
+
+impl Verdict<'_> {
+    /// The answer of one change. `None` if it is run again.
+    fn of<M>(&mut self, change: &mut Change<M>, is_own: bool) -> Option<Result<(), LockError>> {
+        if change.job.has_panicked() {
+            // A panic is the caller's own, and its closure is not run once more.
+            return Some(Ok(()));
+        }
+        match self {
+            Self::All(answer) => Some(answer.clone()),
+            Self::Again(error, cause, policy) => {
+                match policy.failed(change.tries(policy), *cause) {
+                    Ok(pause) => {
+                        change.not_before = Instant::now().checked_add(pause);
+                        None
+                    }
+                    Err(exhausted) => Some(Err(exhausted.error(Some(error.clone())))),
+                }
+            }
+            Self::Guilty(fault) if change.counts => match fault.take()? {
+                Fault::Error(error) => Some(Err(error)),
+                Fault::Panic(panic) => {
+                    change.job.panic(panic);
+                    Some(Ok(()))
+                }
+            },
+            Self::Guilty(_) | Self::Suspects => None,
+            Self::Leader(panic, _) if is_own => {
+                change.job.panic(panic.take()?);
+                Some(Ok(()))
+            }
+            Self::Leader(_, error) => error.clone().map(Err),
+        }
+    }
+}
+
+/// Only a panic in [`Batch::end`] drops a batch with a change in it. The transaction is rolled
+/// back, unless its COMMIT was sent before.
+impl<M, T> Drop for Batch<M, T> {
     fn drop(&mut self) {
-        for served in self.jobs.drain(..) {
+        let error = if self.is_committing {
+            let source = DieselError::BrokenTransactionManager.into();
+            LockError::CommitUnknown { source }
+        } else {
+            LockError::Abandoned
+        };
+        for taken in self.others.drain(..) {
+            taken.finish(|change| change.answer(Err(error.clone())));
+        }
+        if let Some(own) = self.own.take() {
+            own.answer(Err(error));
+        }
+    }
+}
+
+/// With its answer.
+type Answered<Change> = (Change, Result<(), LockError>);
+
+/// A batch that has ended. To drop it answers the callers.
+pub(super) struct Ended<M, T> {
+    own: Option<Answered<Change<M>>>,
+    others: Vec<Answered<Taken<Change<M>, T>>>,
+    /// The leader's own change, if it must be run again.
+    pub(super) again: Option<Change<M>>,
+}
+
+impl<M, T> Drop for Ended<M, T> {
+    fn drop(&mut self) {
+        for (taken, answer) in self.others.drain(..) {
             // The answer first, then the wake-up.
-            served.job.answer(Err(if self.is_committing {
-                let source = DieselError::BrokenTransactionManager.into();
-                LockError::CommitUnknown { source }
-            } else {
-                LockError::Abandoned
-            }));
-            drop(served.taken);
+            taken.finish(|change| change.answer(answer));
+        }
+        if let Some((own, answer)) = self.own.take() {
+            own.answer(answer);
         }
     }
 }

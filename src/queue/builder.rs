@@ -12,10 +12,11 @@ use super::stats::Counter;
 use super::{RowQueue, Shared};
 use crate::backend::LockBackend;
 use crate::connection::LockConnection;
-use crate::hold::Unlimited;
+use crate::hold::{Hold, Unlimited};
+use crate::isolation::Isolation;
 use crate::retry::Retry;
-use crate::row_lock::RowLock;
-use crate::sql::clause::{Block, EveryTable, ForUpdate};
+use crate::row_lock::{Lock, RowLock};
+use crate::sql::clause::{Block, EveryTable, Exclusive, ForUpdate, Strength, Wait};
 
 /// How long a caller waits in line unless told otherwise: as long as r2d2 lets it wait for a
 /// connection.
@@ -90,8 +91,10 @@ impl<C, M> Builder<C, M> {
 
 impl<C, M, S, W, H> Builder<C, M, S, W, H> {
     /// How long a caller waits in line, in this process, before
-    /// [`QueueTimeout`](crate::LockError::QueueTimeout). What it then waits for at the pool and at
-    /// the server is theirs to bound.
+    /// [`QueueTimeout`](crate::LockError::QueueTimeout). A change of [`update`](RowQueue::update)
+    /// waits in line until a batch begins it; a caller that has begun waits for the end of its
+    /// batch. The waits for a connection and for the lock are bounded by the pool, and by
+    /// [`RowLock::timeout`](crate::RowLock::timeout).
     pub fn longest_wait(mut self, time: Duration) -> Self {
         self.bounds.longest_wait = time;
         self
@@ -110,15 +113,17 @@ impl<C, M, S, W, H> Builder<C, M, S, W, H> {
         self
     }
 
-    /// How long after the lock was had a transaction of [`update`](RowQueue::update) begins with
-    /// further changes; the rest keep their places in the line. At least one is run.
+    /// How long after it has acquired the lock a transaction of [`update`](RowQueue::update) begins
+    /// further changes; the others stay in the line. At least one is run.
     pub fn longest_batch(mut self, time: Duration) -> Self {
         self.bounds.longest_batch = time;
         self
     }
 
-    /// Run the changes of [`update_retrying`](RowQueue::update_retrying) again as this policy says.
-    /// The others of their batch have the error.
+    /// Run the changes of [`update`](RowQueue::update) again as this policy says. Each change counts
+    /// its own attempts, from the one on in which it first runs: its deadline does not count the
+    /// wait in line, which has [a bound of its own](Self::longest_wait). The deadline of a caller
+    /// that runs the transaction bounds the wait for the lock.
     pub fn retry(mut self, policy: Retry) -> Self {
         self.bounds.retry = Some(policy);
         self
@@ -126,7 +131,16 @@ impl<C, M, S, W, H> Builder<C, M, S, W, H> {
 
     /// Lock the rows like this: strength, timeout, time to hold. No commit token: that is for one
     /// call, and a second one with it is refused by the database.
-    pub fn lock<S2, W2, H2>(
+    ///
+    /// The strength must exclude other writers: `FOR UPDATE` or `FOR NO KEY UPDATE`. With a shared
+    /// lock two callers hold the row at once, and one of two changes is lost.
+    ///
+    /// With an [isolation level](RowLock::isolation) above `READ COMMITTED`, one caller at a time
+    /// goes to the server for a row: the snapshot of a second one, which waits there, would be too
+    /// old for the row by the time it has the lock. Otherwise a queue finds that out by the first
+    /// [`SerializationFailure`](crate::LockError::SerializationFailure) at a lock, and that call
+    /// acquires the lock again.
+    pub fn lock<S2: Exclusive, W2, H2>(
         self,
         lock: RowLock<S2, W2, EveryTable, H2>,
     ) -> Builder<C, M, S2, W2, H2> {
@@ -141,8 +155,15 @@ impl<C, M, S, W, H> Builder<C, M, S, W, H> {
     pub fn build(self, pool: Pool<ConnectionManager<C>>) -> RowQueue<C, M, S, W, H>
     where
         C: R2D2Connection + LockConnection + 'static,
+        S: Strength,
+        W: Wait,
+        H: Hold,
     {
         let lines = Lines::new(C::Backend::CONNECTIONS_PER_ROW, self.bounds.longest_line);
+        let isolation = self.lock.request().settings.isolation;
+        if isolation.is_some_and(|level| level != Isolation::ReadCommitted) {
+            lines.narrow();
+        }
         RowQueue {
             shared: Arc::new(Shared {
                 pool,

@@ -2,8 +2,10 @@
 
 mod batch;
 mod builder;
+mod held;
 mod job;
 mod key;
+mod lead;
 mod line;
 mod lines;
 mod stats;
@@ -13,18 +15,18 @@ mod tests;
 
 use std::fmt::{self, Debug};
 use std::hash::Hash;
-use std::panic::resume_unwind;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use diesel::associations::HasTable;
 use diesel::query_source::Table;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection, R2D2Connection};
 
-use self::batch::Batch;
+use self::batch::Change;
 use self::builder::Bounds;
 pub use self::builder::Builder;
-use self::job::{Again, Change, Job, Once, Slot, Task};
+use self::held::Held;
+use self::job::post;
 use self::key::RowKey;
 use self::lines::{Lines, Turn, Waited};
 use self::stats::Counter;
@@ -36,15 +38,23 @@ use crate::hold::{LockHold, Unlimited};
 use crate::locked::Locked;
 use crate::retry::Failure;
 use crate::row_lock::{attempt, Lock, OneByKey, RowLock, Signal, Target};
-use crate::sql::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait};
+use crate::sql::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, Within};
 use crate::sql::key::{KeyValue, KeyedBy};
 use crate::sql::save::Savable;
 use crate::telemetry::{table_in, Call};
 
-type Jobs<M> = Box<dyn Job<M>>;
+/// What a turn leaves to the next one.
+type Kept = ();
 
-/// A caller's turn, and its own job, if it came with one.
-type OwnTurn<'q, M> = (Turn<'q, RowKey, Jobs<M>>, Option<Jobs<M>>);
+type QueueTurn<'q, M> = Turn<'q, RowKey, Change<M>, Kept>;
+
+/// A caller's turn, and its own change, if it came with one. In this order: the thread has the row
+/// until the turn is over.
+struct OwnTurn<'q, M> {
+    turn: QueueTurn<'q, M>,
+    change: Option<Change<M>>,
+    _held: Held,
+}
 
 /// A queue before a pool, for the rows of one model. See the [module](self).
 ///
@@ -64,7 +74,7 @@ where
     pool: Pool<ConnectionManager<C>>,
     lock: RowLock<S, W, EveryTable, H>,
     bounds: Bounds,
-    lines: Lines<RowKey, Jobs<M>>,
+    lines: Lines<RowKey, Change<M>, Kept>,
     counter: Counter,
 }
 
@@ -123,14 +133,23 @@ where
         .inspect_err(|error| call.failed(error))
     }
 
-    /// Stands in line for a row; `None` if somebody has done the job.
-    fn line_up<K>(&self, id: &K, job: Option<Jobs<M>>) -> Result<Option<OwnTurn<'_, M>>, LockError>
-    where
-        K: Clone + Eq + Hash + Send + Sync + 'static,
-    {
+    /// Stands in line for a row; `None` if another caller has made the change.
+    fn line_up(
+        &self,
+        key: RowKey,
+        change: Option<Change<M>>,
+    ) -> Result<Option<OwnTurn<'_, M>>, LockError> {
+        // All clones of a queue have this address, and no other queue while one of them is called.
+        let address = Arc::as_ptr(&self.shared) as usize;
+        if Held::is_held(address, &key) {
+            return Err(LockError::AlreadyInTransaction {
+                reason: "this thread has the row already, by a call of the same queue \
+                     that this call is inside of",
+            });
+        }
         let begin = Instant::now();
         let longest = self.shared.bounds.longest_wait;
-        let ticket = self.shared.lines.enter(RowKey::new(id.clone()), job);
+        let ticket = self.shared.lines.enter(key.clone(), change);
         let waited = match ticket {
             Ok(ticket) => ticket.wait(begin.checked_add(longest)),
             Err(lines::Full) => {
@@ -141,9 +160,13 @@ where
             }
         };
         match waited {
-            Waited::Turn(turn, job) => {
+            Waited::Turn(turn, change) => {
                 self.shared.counter.waited(begin.elapsed());
-                Ok(Some((turn, job)))
+                Ok(Some(OwnTurn {
+                    turn,
+                    change,
+                    _held: Held::new(address, key),
+                }))
             }
             Waited::Served => {
                 self.shared.counter.waited(begin.elapsed());
@@ -154,6 +177,16 @@ where
                 Err(LockError::QueueTimeout { waited: longest })
             }
         }
+    }
+
+    /// Whether a lock could not be acquired because the transaction had begun while another turn
+    /// held the row. From now on there is one turn at once for a row.
+    fn is_too_wide(&self, error: &LockError) -> bool {
+        let is_too_wide = matches!(error, LockError::SerializationFailure { .. });
+        if is_too_wide {
+            self.shared.lines.narrow();
+        }
+        is_too_wide
     }
 }
 
@@ -193,111 +226,112 @@ where
         F: for<'tx> FnOnce(&mut C, Locked<'tx, M>) -> Result<R, E>,
         E: From<LockError>,
     {
-        let Some((mut turn, _)) = self.line_up(&id, None)? else {
-            unreachable!("nobody takes a turn that has no job")
+        let Some(mut own) = self.stand_in_line(&id, None)? else {
+            unreachable!("no caller takes a turn that has no change")
         };
         let lock = self.shared.lock;
         let call = Self::call();
         // Not before the turn: callers that wait in line must not empty the pool.
         let mut conn = self.connection(&call)?;
         let mut held = None;
-        let work = |conn: &mut C, row: Locked<'_, M>| {
-            // The next caller may now go to the server, and waits there for this lock.
-            turn.acquired(None);
-            held = Some(Instant::now());
-            f(conn, row)
+        let mut f = Some(f);
+        let result = loop {
+            let was_wide = self.shared.lines.is_wide();
+            let work = |conn: &mut C, row: Locked<'_, M>| {
+                // The next caller may now go to the server, and waits there for this lock.
+                own.turn.acquired(false);
+                held = Some(Instant::now());
+                match f.take() {
+                    Some(f) => f(conn, row),
+                    None => unreachable!("an attempt that has run it is the last one"),
+                }
+            };
+            let key = OneByKey(&id);
+            let result = attempt(lock, &call, &mut *conn, key, Signal::NONE, work);
+            match &result {
+                Err(Failure::Lock(error)) if f.is_some() && was_wide && self.is_too_wide(error) => {
+                }
+                _ => break result,
+            }
         };
-        let key = OneByKey(&id);
-        let result = attempt(lock, &call, &mut *conn, key, Signal::NONE, work);
         // The connection first: the next one may want it.
         drop(conn);
-        drop(turn);
-        self.count_hold(held);
+        drop(own);
+        if let Some(since) = held {
+            self.shared.counter.held(since.elapsed());
+        }
         result.map_err(Failure::into_error)
     }
 
-    /// Changes the row with this primary key, together with everybody else who waits for that: one
-    /// lock, one `UPDATE`, one `COMMIT` for all of them.
+    /// Changes the row with this primary key, together with the other callers that wait for that:
+    /// one lock, one `UPDATE`, one `COMMIT` for all of them.
     ///
     /// `f` changes the model; it may run on another caller's thread. The call returns after the
     /// `COMMIT` of the transaction that its change was part of. If `f` returns `Err` or panics, its
-    /// change is taken back, and its alone.
+    /// change is taken back, and no other one.
+    ///
+    /// `f` **may run more than once**, each time on the row as it is then, and only its last run
+    /// counts: if the database refuses a batch, its changes are run again in smaller ones until the
+    /// change to blame is alone; after a deadlock or a serialization failure, if the queue has a
+    /// [retry policy](Builder::retry); and if the change sets a field from `None` or to `None` that
+    /// `AsChangeset` leaves out. A closure that has panicked does not run again.
     ///
     /// Executes the SQL of [`RowLock::with`] for `table.find(id)`, and if any change counts,
     /// `UPDATE … SET … WHERE pk = …` with the columns of the model's `AsChangeset`.
     ///
     /// # Errors
     ///
-    /// Those of [`with_row_lock`](Self::with_row_lock): if the transaction fails, everybody in it
-    /// has the error. And
+    /// Those of [`with_row_lock`](Self::with_row_lock). The error of a statement that one change is
+    /// to blame for goes to its caller only; any other error that ends the transaction goes to all
+    /// callers of the batch. And
     ///
+    /// - [`Aborted`](LockError::Aborted): the `UPDATE` changed no row, because a trigger or a
+    ///   row-level security policy skips it;
+    /// - [`KeyChanged`](LockError::KeyChanged): `f` has changed the primary key of the model;
+    /// - [`RetriesExhausted`](LockError::RetriesExhausted): with a retry policy, which gave up;
     /// - [`Abandoned`](LockError::Abandoned): the thread that ran the transaction panicked.
     ///
     /// # Panics
     ///
-    /// Only if `f` does.
+    /// Only if `f` does, or code of the user's that runs for its change (Diesel's instrumentation,
+    /// the model's `ToSql`).
     #[track_caller]
     pub fn update<K, Kind, R, E, F>(&self, id: K, f: F) -> Result<R, E>
     where
         M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
         K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, W, EveryTable, H>, M, ()>,
-        F: FnOnce(&mut M) -> Result<R, E> + Send + 'static,
-        R: Send + 'static,
-        E: From<LockError> + Send + 'static,
-    {
-        self.change(id, Once(Some(f)))
-    }
-
-    /// As [`update`](Self::update), and once more after a deadlock or a serialization failure, if
-    /// the queue has a [retry policy](Builder::retry).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`update`](Self::update), and
-    /// [`RetriesExhausted`](LockError::RetriesExhausted).
-    ///
-    /// # Panics
-    ///
-    /// Only if `f` does.
-    #[track_caller]
-    pub fn update_retrying<K, Kind, R, E, F>(&self, id: K, f: F) -> Result<R, E>
-    where
-        M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
-        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, W, EveryTable, H>, M, ()>,
+        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, Within<W>, EveryTable, H>, M, ()>,
         F: FnMut(&mut M) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<LockError> + Send + 'static,
     {
-        self.change(id, Again(f))
-    }
-
-    #[track_caller]
-    fn change<K, Kind, R, E, F>(&self, id: K, change: F) -> Result<R, E>
-    where
-        M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
-        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, W, EveryTable, H>, M, ()>,
-        F: Change<M, R, E> + 'static,
-        R: Send + 'static,
-        E: From<LockError> + Send + 'static,
-    {
-        let slot: Slot<R, E> = Arc::default();
-        let job = Box::new(Task::new(change, &slot));
-        if let Some((turn, Some(job))) = self.line_up(&id, Some(job))? {
-            self.lead(&id, turn, job);
+        let (job, answer) = post(f);
+        let own = self.stand_in_line(&id, Some(Change::new(job)))?;
+        if let Some(OwnTurn {
+            turn,
+            change: Some(change),
+            _held,
+        }) = own
+        {
+            self.lead(&id, turn, change);
         }
         // Behind the wake-up, which comes behind the answer.
-        let answer = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match answer {
-            Some(Ok(Ok(result))) => result,
-            // Not `panic!`: the hook has reported it already, on the thread where it happened.
-            Some(Ok(Err(panic))) => resume_unwind(panic),
-            Some(Err(error)) => Err(error.into()),
-            // The job was dropped unrun, by a panic between the line and the batch.
-            None => Err(LockError::Abandoned.into()),
-        }
+        answer.take()
+    }
+
+    /// As [`line_up`](Self::line_up), and the telemetry is told of a caller that has no turn.
+    #[track_caller]
+    fn stand_in_line<K>(
+        &self,
+        id: &K,
+        change: Option<Change<M>>,
+    ) -> Result<Option<OwnTurn<'_, M>>, LockError>
+    where
+        M: HasTable<Table: Table>,
+        K: Clone + Eq + Hash + Send + Sync + 'static,
+    {
+        let own = self.line_up(RowKey::new(id.clone()), change);
+        own.inspect_err(|error| Self::call().failed(error))
     }
 
     /// The call that begins now, of the line that called.
@@ -307,54 +341,6 @@ where
         M: HasTable<Table: Table>,
     {
         Call::begin(C::Backend::SYSTEM, S::NAME, table_in::<M::Table>)
-    }
-
-    /// Runs the transaction for this job and for those that have come by the time the lock is had.
-    #[track_caller]
-    fn lead<K, Kind>(&self, id: &K, mut turn: Turn<'_, RowKey, Jobs<M>>, job: Jobs<M>)
-    where
-        M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
-        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, W, EveryTable, H>, M, ()>,
-    {
-        let bounds = &self.shared.bounds;
-        let lock = self.shared.lock;
-        let call = Self::call();
-        let mut batch = Batch::new(job);
-        let mut held = None;
-        let result = batch.run(bounds.retry.as_ref(), |batch| {
-            // For each attempt anew: the pool has the connection back while a retry pauses.
-            let mut conn = self.connection(&call)?;
-            let work = |conn: &mut C, row: Locked<'_, M>| {
-                // Only once: a further attempt runs the changes that the batch has.
-                if held.is_none() {
-                    held = Some(Instant::now());
-                    batch.add(turn.acquired(Some(bounds.largest_batch.saturating_sub(1))));
-                }
-                let (changed, late) = batch.change(row.into_inner(), bounds.longest_batch);
-                // At once, not behind the COMMIT: in the line their callers can give up in time.
-                turn.put_back(late);
-                if let Some(row) = changed {
-                    if !row.save(id, conn)? {
-                        // MariaDB 11.8 may answer so if the UPDATE is cancelled.
-                        return Err(LockError::Aborted { source: None });
-                    }
-                }
-                // From here on the COMMIT may be on its way.
-                batch.is_committing = true;
-                Ok(())
-            };
-            attempt(lock, &call, &mut *conn, OneByKey(id), Signal::NONE, work)
-                .map_err(Failure::into_error)
-                .inspect_err(|error| call.closure_failed(error))
-        });
-        self.shared.counter.batch(batch.len());
-        // Who comes again with its next change is to be in the line before the next batch begins. A
-        // server's round trips leave time for that; without them the next one is called last.
-        let turn = (C::Backend::CONNECTIONS_PER_ROW == 1).then_some(turn);
-        batch.answer(result.map_err(|error| self.or_expired(error, held)));
-        drop(turn);
-        self.count_hold(held);
     }
 
     /// The `UPDATE` of a batch may be the first to find that the server has ended the session
@@ -368,12 +354,6 @@ where
                 LockError::HoldExpired { limit }
             }
             _ => error,
-        }
-    }
-
-    fn count_hold(&self, since: Option<Instant>) {
-        if let Some(since) = since {
-            self.shared.counter.held(since.elapsed());
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+pub(super) use std::sync::atomic::AtomicBool;
 pub(super) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Waits for a notification; `true` if the time came first.

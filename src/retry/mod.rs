@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 pub use self::cause::Retryable;
 use crate::error::{LockError, RetryCause};
@@ -176,12 +176,9 @@ impl Retry {
     where
         E: From<LockError>,
     {
-        let begin = Instant::now();
-        let mut pauses = self.pauses.build();
-        let mut first = None;
-        for number in 1.. {
-            let left = self.deadline.map(|all| all.saturating_sub(begin.elapsed()));
-            let failure = match attempt(left) {
+        let mut tries = self.begin();
+        loop {
+            let failure = match attempt(self.left(&tries)) {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
@@ -192,42 +189,104 @@ impl Retry {
             let Some(cause) = cause.filter(|cause| self.covers(*cause)) else {
                 return Err(failure.into_error());
             };
-            // What went wrong first says more than what followed from it.
-            let first = *first.get_or_insert(cause);
-            let pause = pauses.next().unwrap_or_default();
-            // A pause that ends behind the deadline would be waited for in vain.
-            let too_late = self
-                .deadline
-                .is_some_and(|deadline| begin.elapsed().saturating_add(pause) >= deadline);
-            if number >= self.attempts || too_late {
-                return Err(LockError::RetriesExhausted {
-                    attempts: number,
-                    first,
-                    last: cause,
-                    source: match failure {
+            match self.failed(&mut tries, cause) {
+                // The transaction of the attempt is over, so no lock is held meanwhile.
+                Ok(pause) => self.pause(pause),
+                Err(exhausted) => {
+                    let last = match failure {
                         Failure::Lock(error) => Some(error),
                         Failure::Own(error) => last_of_own(error),
-                    }
-                    .map(Box::new),
+                    };
+                    return Err(exhausted.error(last).into());
                 }
-                .into());
             }
-            (self.hook)(&FailedAttempt {
-                number,
-                cause,
-                pause,
-            });
-            // The transaction of the attempt is over, so no lock is held meanwhile.
-            (self.sleeper)(pause);
         }
-        unreachable!("the attempts are limited")
     }
 
-    fn covers(&self, cause: RetryCause) -> bool {
+    /// The first attempt of a call begins now.
+    pub(crate) fn begin(&self) -> Tries {
+        Tries {
+            begin: Instant::now(),
+            failed: 0,
+            first: None,
+            pauses: None,
+        }
+    }
+
+    /// What is left of the deadline.
+    pub(crate) fn left(&self, tries: &Tries) -> Option<Duration> {
+        let deadline = self.deadline?;
+        Some(deadline.saturating_sub(tries.begin.elapsed()))
+    }
+
+    /// An attempt has failed by a cause that the policy covers. The pause before the next one, if
+    /// there is one.
+    pub(crate) fn failed(
+        &self,
+        tries: &mut Tries,
+        cause: RetryCause,
+    ) -> Result<Duration, Exhausted> {
+        tries.failed += 1;
+        // What went wrong first says more than what followed from it.
+        let first = *tries.first.get_or_insert(cause);
+        let pauses = tries.pauses.get_or_insert_with(|| self.pauses.build());
+        let pause = pauses.next().unwrap_or_default();
+        // A pause that ends behind the deadline would be waited for in vain.
+        let too_late = self
+            .deadline
+            .is_some_and(|deadline| tries.begin.elapsed().saturating_add(pause) >= deadline);
+        if tries.failed >= self.attempts || too_late {
+            return Err(Exhausted {
+                attempts: tries.failed,
+                first,
+                last: cause,
+            });
+        }
+        (self.hook)(&FailedAttempt {
+            number: tries.failed,
+            cause,
+            pause,
+        });
+        Ok(pause)
+    }
+
+    pub(crate) fn pause(&self, time: Duration) {
+        (self.sleeper)(time);
+    }
+
+    pub(crate) fn covers(&self, cause: RetryCause) -> bool {
         match cause {
             RetryCause::Deadlock | RetryCause::SerializationFailure => true,
             RetryCause::Timeout | RetryCause::Busy => self.lock_timeouts,
             RetryCause::StaleRow => self.stale_rows,
+        }
+    }
+}
+
+/// The attempts of a call so far.
+pub(crate) struct Tries {
+    begin: Instant,
+    failed: u32,
+    first: Option<RetryCause>,
+    /// From the first failure on.
+    pauses: Option<ExponentialBackoff>,
+}
+
+/// No further attempt is made.
+pub(crate) struct Exhausted {
+    attempts: u32,
+    first: RetryCause,
+    last: RetryCause,
+}
+
+impl Exhausted {
+    /// With the error of the last attempt, if there is one to show.
+    pub(crate) fn error(self, last: Option<LockError>) -> LockError {
+        LockError::RetriesExhausted {
+            attempts: self.attempts,
+            first: self.first,
+            last: self.last,
+            source: last.map(Box::new),
         }
     }
 }

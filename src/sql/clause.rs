@@ -101,6 +101,21 @@ impl Strength for ForKeyShare {
     const NAME: &'static str = "for_key_share";
 }
 
+/// A lock strength that at most one transaction holds on a row: what a
+/// [`RowQueue`](crate::queue::RowQueue) needs.
+///
+/// It can't be implemented outside of this crate.
+#[diagnostic::on_unimplemented(
+    message = "a queue can't lock rows by the shared strength `{Self}`",
+    note = "two callers may hold a shared lock at once, and a change of one of them is lost; \
+            use `RowLock::for_update()`, or `RowLock::for_no_key_update()` on PostgreSQL"
+)]
+pub trait Exclusive: Strength {}
+
+impl Exclusive for ForUpdate {}
+
+impl Exclusive for ForNoKeyUpdate {}
+
 /// A lock strength that the backend `DB` has.
 #[diagnostic::on_unimplemented(
     message = "`{DB}` has no row lock of strength `{Self}`",

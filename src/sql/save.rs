@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use diesel::associations::HasTable;
 use diesel::connection::LoadConnection;
-use diesel::query_builder::{AsChangeset, AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AsChangeset, AstPass, QueryBuilder, QueryFragment, QueryId};
 use diesel::query_source::{QuerySource, Table};
 use diesel::result::QueryResult;
 
@@ -24,11 +24,16 @@ pub trait Savable<K, Kind, DB> {
     fn save<C>(&self, key: &K, conn: &mut C) -> QueryResult<bool>
     where
         C: LoadConnection<Backend = DB>;
+
+    /// The `SET` clause of [`save`](Self::save), which tells the columns that it writes: a field
+    /// that is `None` may not be among them. `None` if it can't be rendered.
+    #[doc(hidden)]
+    fn set_clause(&self) -> Option<String>;
 }
 
 impl<M, K, Kind, DB> Savable<K, Kind, DB> for M
 where
-    DB: LockBackend + Default,
+    DB: LockBackend<QueryBuilder: Default> + Default,
     M: HasTable<Table: Table>,
     <M::Table as QuerySource>::FromClause: QueryFragment<DB>,
     <M::Table as Table>::PrimaryKey: QueryFragment<DB>,
@@ -53,6 +58,13 @@ where
             kind: PhantomData::<Kind>,
         })?;
         Ok(rows > 0)
+    }
+
+    fn set_clause(&self) -> Option<String> {
+        let mut text = DB::QueryBuilder::default();
+        let clause = self.as_changeset();
+        clause.to_sql(&mut text, &DB::default()).ok()?;
+        Some(text.finish())
     }
 }
 

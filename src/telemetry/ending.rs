@@ -52,6 +52,8 @@ impl Ending {
 
 pub(super) const DEADLOCK: &str = "deadlock";
 pub(super) const TIMEOUT: &str = "timeout";
+pub(super) const QUEUE_TIMEOUT: &str = "queue_timeout";
+pub(super) const QUEUE_FULL: &str = "queue_full";
 
 /// The variant's name.
 fn kind(error: &LockError) -> &'static str {
@@ -70,6 +72,7 @@ fn kind(error: &LockError) -> &'static str {
         LockError::WrongRow { .. } => "wrong_row",
         LockError::AmbiguousKey { .. } => "ambiguous_key",
         LockError::DuplicateKey { .. } => "duplicate_key",
+        LockError::KeyChanged { .. } => "key_changed",
         LockError::StaleRow { .. } => "stale_row",
         LockError::VersionOverflow { .. } => "version_overflow",
         LockError::LeaseHeld { .. } => "lease_held",
@@ -80,8 +83,8 @@ fn kind(error: &LockError) -> &'static str {
         LockError::CommitUnknown { .. } => "commit_unknown",
         LockError::ConnectionLost { .. } => "connection_lost",
         LockError::RetriesExhausted { .. } => "retries_exhausted",
-        LockError::QueueTimeout { .. } => "queue_timeout",
-        LockError::QueueFull { .. } => "queue_full",
+        LockError::QueueTimeout { .. } => QUEUE_TIMEOUT,
+        LockError::QueueFull { .. } => QUEUE_FULL,
         LockError::Abandoned => "abandoned",
         LockError::Pool { .. } => "pool",
         LockError::Database(_) => "database",

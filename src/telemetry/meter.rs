@@ -4,13 +4,14 @@ use std::panic::Location;
 
 use metrics::{counter, describe_counter, describe_histogram, histogram, Label, Unit};
 
-use super::ending::{Ending, DEADLOCK, TIMEOUT};
+use super::ending::{Ending, DEADLOCK, QUEUE_FULL, QUEUE_TIMEOUT, TIMEOUT};
 use super::listener::{Listener, Subject, Times};
 
 const CALLS: &str = "row_lock_calls_total";
 const RETRIES: &str = "row_lock_retries_total";
 const DEADLOCKS: &str = "row_lock_deadlocks_total";
 const TIMEOUTS: &str = "row_lock_timeouts_total";
+const TURNED_AWAY: &str = "row_lock_turned_away_total";
 const WAIT: &str = "row_lock_wait_seconds";
 const HOLD: &str = "row_lock_hold_seconds";
 
@@ -30,6 +31,11 @@ pub fn describe() {
     describe_counter!(RETRIES, Unit::Count, "Further attempts of locked calls");
     describe_counter!(DEADLOCKS, Unit::Count, "Attempts that a deadlock ended");
     describe_counter!(TIMEOUTS, Unit::Count, "Attempts that a lock timeout ended");
+    describe_counter!(
+        TURNED_AWAY,
+        Unit::Count,
+        "Callers that a queue turned away, by why"
+    );
     describe_histogram!(
         WAIT,
         Unit::Seconds,
@@ -56,6 +62,11 @@ impl Listener for Meter {
         match error {
             DEADLOCK => counter!(DEADLOCKS, labels(subject)).increment(1),
             TIMEOUT => counter!(TIMEOUTS, labels(subject)).increment(1),
+            QUEUE_TIMEOUT | QUEUE_FULL => {
+                let mut by_reason = labels(subject);
+                by_reason.push(Label::from_static_parts("error", error));
+                counter!(TURNED_AWAY, by_reason).increment(1);
+            }
             _ => {}
         }
     }

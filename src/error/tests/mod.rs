@@ -32,6 +32,7 @@ fn every() -> Vec<LockError> {
         LockError::WrongRow { key: text() },
         LockError::AmbiguousKey { key: text() },
         LockError::DuplicateKey { key: text() },
+        LockError::KeyChanged { key: text() },
         LockError::StaleRow {
             key: text(),
             expected: 1,

@@ -27,8 +27,14 @@ pub(super) enum Mistake {
     LastComesFirst,
     /// There is one turn more at once than there may be.
     TooManyTurns,
-    /// Jobs are taken past a caller that wants a turn of its own.
+    /// Jobs are taken past a caller that acquires for itself.
     JobsOvertake,
+    /// Jobs that come back stand at the end of the line.
+    BackAtTheEnd,
+    /// The jobs that failed together are all taken again.
+    SuspectsAreForgotten,
+    /// A value is left to a caller that is not called.
+    ValueIsLost,
 }
 
 thread_local! {
@@ -51,12 +57,12 @@ impl Mistake {
 }
 
 /// The steps that are not below are the right ones.
-pub(super) struct Line<J> {
-    right: right::Line<J>,
+pub(super) struct Line<J, T> {
+    right: right::Line<J, T>,
     skips_next_call: bool,
 }
 
-impl<J> Default for Line<J> {
+impl<J, T> Default for Line<J, T> {
     fn default() -> Self {
         Self {
             right: right::Line::default(),
@@ -65,33 +71,35 @@ impl<J> Default for Line<J> {
     }
 }
 
-impl<J> Deref for Line<J> {
-    type Target = right::Line<J>;
+impl<J, T> Deref for Line<J, T> {
+    type Target = right::Line<J, T>;
 
     fn deref(&self) -> &Self::Target {
         &self.right
     }
 }
 
-impl<J> DerefMut for Line<J> {
+impl<J, T> DerefMut for Line<J, T> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.right
     }
 }
 
-impl<J> Line<J> {
-    pub(super) fn call_next(&mut self, width: usize) {
+impl<J, T> Line<J, T> {
+    pub(super) fn call_next(&mut self, width: usize, kept: Option<T>) -> Option<T> {
         if mem::take(&mut self.skips_next_call) {
-            return;
+            return kept;
         }
         let width = width + usize::from(Mistake::TooManyTurns.is_made());
-        if Mistake::LastComesFirst.is_made() {
+        let kept = if Mistake::LastComesFirst.is_made() {
             self.waiting.make_contiguous().reverse();
-            self.right.call_next(width);
+            let kept = self.right.call_next(width, kept);
             self.waiting.make_contiguous().reverse();
+            kept
         } else {
-            self.right.call_next(width);
-        }
+            self.right.call_next(width, kept)
+        };
+        kept.filter(|_| !Mistake::ValueIsLost.is_made())
     }
 
     pub(super) fn end_acquiring(&mut self) {
@@ -104,46 +112,66 @@ impl<J> Line<J> {
         self.skips_next_call = Mistake::NextIsNotCalled.is_made();
     }
 
-    pub(super) fn take_jobs(&mut self, most: usize) -> Vec<Taken<J>> {
-        let taken = if Mistake::JobsOvertake.is_made() {
-            self.take_jobs_from_anywhere(most)
+    pub(super) fn take_next(&mut self, taken: usize) -> Option<Taken<J, T>> {
+        let taken = if Mistake::SuspectsAreForgotten.is_made() {
+            0
         } else {
-            self.right.take_jobs(most)
+            taken
         };
-        taken.into_iter().map(|taken| Taken(Some(taken))).collect()
+        if Mistake::JobsOvertake.is_made() {
+            let number = self.acquiring.take();
+            let taken = self.right.take_next(taken);
+            self.acquiring = number;
+            taken.map(Taken::of)
+        } else {
+            self.right.take_next(taken).map(Taken::of)
+        }
     }
 
-    fn take_jobs_from_anywhere(&mut self, most: usize) -> Vec<right::Taken<J>> {
-        let mut order = self.waiting.clone();
-        self.waiting.retain(|waiter| waiter.has_job());
-        let taken = self.right.take_jobs(most);
-        let is_taken =
-            |waiter: &Arc<_>| taken.iter().any(|taken| Arc::ptr_eq(&taken.waiter, waiter));
-        order.retain(|waiter| !is_taken(waiter));
-        self.waiting = order;
-        taken
+    pub(super) fn give_back(&mut self, jobs: Vec<Taken<J, T>>) {
+        let jobs: Vec<_> = jobs
+            .into_iter()
+            .filter_map(|mut taken| taken.0.take())
+            .collect();
+        let number = jobs.len();
+        self.right.give_back(jobs);
+        if Mistake::BackAtTheEnd.is_made() {
+            self.waiting.rotate_left(number);
+        }
     }
 
-    pub(super) fn put_back(&mut self, jobs: Vec<Taken<J>>) {
-        let jobs = jobs.into_iter().filter_map(|mut taken| taken.0.take());
-        self.right.put_back(jobs.collect());
-    }
-
-    pub(super) fn leave(&mut self, waiter: &Arc<Waiter<J>>) -> bool {
+    pub(super) fn leave(&mut self, waiter: &Arc<Waiter<J, T>>) -> bool {
         Mistake::LeaverStays.is_made() || self.right.leave(waiter)
     }
 }
 
 /// `None` once it was put back.
-pub(super) struct Taken<J>(Option<right::Taken<J>>);
+pub(super) struct Taken<J, T>(Option<right::Taken<J, T>>);
 
-impl<J> Taken<J> {
-    pub(super) fn job(&self) -> Option<&J> {
-        self.0.as_ref().and_then(|taken| taken.job.as_ref())
+impl<J, T> Taken<J, T> {
+    fn of(right: right::Taken<J, T>) -> Self {
+        Self(Some(right))
+    }
+
+    pub(super) fn job(&mut self) -> Option<&mut J> {
+        self.0.as_mut()?.job()
+    }
+
+    pub(super) fn finish(mut self, last: impl FnOnce(J)) {
+        let Some(mut taken) = self.0.take() else {
+            return;
+        };
+        if Mistake::ServedIsNotTold.is_made() {
+            let job = taken.job.take();
+            mem::forget(taken);
+            job.map(last);
+        } else {
+            taken.finish(last);
+        }
     }
 }
 
-impl<J> Drop for Taken<J> {
+impl<J, T> Drop for Taken<J, T> {
     fn drop(&mut self) {
         if Mistake::ServedIsNotTold.is_made() {
             mem::forget(self.0.take());

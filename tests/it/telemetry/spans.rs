@@ -118,7 +118,6 @@ fn site_of_a_queue_and_of_a_lease_is_the_line_too(db: &Db) {
     let queue = RowQueue::<Conn, Account>::new(pool(db.url()));
     assert_site!(queue.with_row_lock(1, nothing));
     assert_site!(queue.update(1, |_| Ok::<_, LockError>(())));
-    assert_site!(queue.update_retrying(1, |_| Ok::<_, LockError>(())));
 
     let conn = &mut db.connect();
     Lease::create_tables(conn).unwrap();
