@@ -31,7 +31,7 @@ const PROGRAM: [&str; 5] = [
 const QUICK: &str = "--seconds=0.4 --repeats=3";
 const FULL: &str = "--seconds=1 --repeats=5";
 
-/// A part of the plan: the arguments of one process. Parts of one name belong together.
+/// A part of the plan: the arguments of one process.
 struct Part {
     name: &'static str,
     on: On,
@@ -57,19 +57,16 @@ enum Peers {
 }
 
 #[rustfmt::skip]
-const PARTS: [Part; 17] = [
-    part("hot", On::Postgres, Peers::All, "--workloads=hot --threads=1,16,64"),
-    part("hot", On::Postgres, Peers::None, "--workloads=hot --threads=4"),
-    away("hot-away", Peers::None, "--workloads=hot --threads=1"),
-    away("hot-away", Peers::InRust, "--workloads=hot --threads=16,64"),
-    part("uniform", On::Postgres, Peers::All, "--workloads=uniform --threads=1"),
-    part("uniform", On::Postgres, Peers::None, "--workloads=uniform --threads=16"),
+const PARTS: [Part; 14] = [
+    part("hot", On::Postgres, Peers::All, "--workloads=hot --threads=1,4,16,64"),
+    away("hot-away", Peers::InRust, "--workloads=hot --threads=1,16,64"),
+    part("uniform", On::Postgres, Peers::All, "--workloads=uniform --threads=1,16"),
     away("uniform-away", Peers::None, "--workloads=uniform --threads=1,16"),
     part("cold", On::Postgres, Peers::None, "--workloads=cold"),
     away("cold-away", Peers::None, "--workloads=cold"),
+    part("crowd", On::Postgres, Peers::None, "--workloads=crowd"),
     part("foreign", On::Postgres, Peers::None, "--workloads=foreign --threads=16 --foreign=1,2,8"),
     part("queues", On::Postgres, Peers::None, "--workloads=queues --threads=32,64,128"),
-    part("crowd", On::Postgres, Peers::None, "--workloads=crowd"),
     part("refused", On::Postgres, Peers::None, "--workloads=refused --threads=64"),
     part("waiters", On::Postgres, Peers::None, "--workloads=waiters --threads=1000,10000 --rows=2"),
     part("others", On::Postgres, Peers::None, "--workloads=zipf,transfer,jobs --threads=16"),
@@ -104,7 +101,7 @@ const fn away(name: &'static str, beside: Peers, arguments: &'static str) -> Par
 /// What the command line asks for.
 #[derive(clap::Args)]
 pub(crate) struct Wanted {
-    /// In ten minutes instead of 35
+    /// In 12 minutes instead of 37, with peers
     #[arg(long)]
     quick: bool,
 
@@ -126,11 +123,8 @@ pub(crate) struct Wanted {
     args: Vec<String>,
 }
 
-/// Of the parts, each once.
 fn names() -> Vec<&'static str> {
-    let mut names: Vec<_> = PARTS.iter().map(|part| part.name).collect();
-    names.dedup();
-    names
+    PARTS.iter().map(|part| part.name).collect()
 }
 
 /// Says whether nothing was lost.
@@ -150,9 +144,8 @@ pub(crate) fn run(wanted: &Wanted) -> Result<bool> {
     let runs: Vec<Run> = PARTS
         .iter()
         .filter(|part| wanted.includes(part))
-        .enumerate()
-        .map(|(number, part)| Run {
-            name: format!("{}-{}", number + 1, part.name),
+        .map(|part| Run {
+            name: part.name,
             arguments: part.arguments(wanted, &servers, &peers),
         })
         .collect();
@@ -164,7 +157,7 @@ pub(crate) fn run(wanted: &Wanted) -> Result<bool> {
     let mut clean = true;
     let mut results = Vec::new();
     for run in &runs {
-        clean &= step::run_within(LIMIT, &run.name, &mut run.command())?.succeeded;
+        clean &= step::run_within(LIMIT, run.name, &mut run.command())?.succeeded;
         results.push(PathBuf::from(run.folder()).join("results.json"));
     }
     let mut merge = contention();
@@ -210,7 +203,7 @@ impl Part {
 
 /// One process.
 struct Run {
-    name: String,
+    name: &'static str,
     arguments: Vec<String>,
 }
 
