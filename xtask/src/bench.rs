@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::peers::{self, Peer};
+use crate::readme;
 use crate::servers::Servers;
 use crate::step::{self, cargo, Step};
-use crate::{peers, readme};
 
 /// The benchmark's own folder, below the workspace's root.
 const OUT: &str = "target/contention";
 
-/// Of one part.
+/// Of one process.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// Behind `cargo build` or `cargo run`.
@@ -26,128 +27,194 @@ const PROGRAM: [&str; 5] = [
     "postgres,mysql",
 ];
 
-/// What is measured: the arguments of one process each.
-struct Plan {
-    /// Of all of them.
-    timing: &'static str,
-    /// To start peers takes most of the time.
-    with_peers: &'static [&'static str],
-    postgres: &'static [&'static str],
-    mysql: &'static [&'static str],
-    sqlite: &'static [&'static str],
-}
+/// How long and how often each strategy is measured.
+const QUICK: &str = "--seconds=0.4 --repeats=3";
+const FULL: &str = "--seconds=1 --repeats=5";
 
-/// Within nine minutes, peers and all.
-const QUICK: Plan = Plan {
-    timing: "--seconds=0.4 --repeats=3",
-    with_peers: &[
-        "--workloads=hot --threads=1,16,64",
-        "--workloads=uniform --threads=1",
-        "--workloads=hot --threads=16 --delays=2",
-    ],
-    postgres: &[
-        "--workloads=hot --threads=4",
-        "--workloads=cold --delays=0,2",
-        "--workloads=transfer,jobs --threads=16",
-    ],
-    mysql: &["--workloads=hot,cold,transfer,jobs --threads=16"],
-    sqlite: &["--workloads=hot,cold,transfer --threads=16"],
-};
-
-/// Within half an hour.
-const FULL: Plan = Plan {
-    timing: "--seconds=1 --repeats=5",
-    with_peers: &[
-        "--workloads=hot --threads=1,16,64",
-        "--workloads=uniform --threads=1",
-        "--workloads=hot --threads=16 --delays=0.5",
-    ],
-    postgres: &[
-        "--workloads=hot --threads=4",
-        "--workloads=hot --threads=64 --delays=0.5",
-        "--workloads=hot --threads=16,64 --delays=2",
-        "--workloads=cold --delays=0,0.5,2",
-        "--workloads=uniform,zipf,transfer,jobs --threads=16",
-    ],
-    mysql: &["--workloads=hot,cold,transfer,jobs --threads=16"],
-    sqlite: &["--workloads=hot,cold,transfer --threads=16"],
-};
-
-/// One process.
+/// A part of the plan: the arguments of one process.
 struct Part {
-    name: String,
-    url: String,
-    arguments: Vec<String>,
+    name: &'static str,
+    on: On,
+    is_away: bool,
+    beside: Peers,
+    arguments: &'static str,
 }
 
-/// Says whether nothing was lost; `arguments` replace what would be measured.
-pub(crate) fn run(quick: bool, with_peers: bool, arguments: &[String]) -> Result<bool> {
+#[derive(Clone, Copy)]
+enum On {
+    Postgres,
+    MariaDb,
+    Sqlite,
+}
+
+/// To start peers takes most of the time.
+#[derive(Clone, Copy, PartialEq)]
+enum Peers {
+    None,
+    /// sqlx and SeaORM.
+    InRust,
+    All,
+}
+
+#[rustfmt::skip]
+const PARTS: [Part; 14] = [
+    part("hot", On::Postgres, Peers::All, "--workloads=hot --threads=1,4,16,64"),
+    away("hot-away", Peers::InRust, "--workloads=hot --threads=1,16,64"),
+    part("uniform", On::Postgres, Peers::All, "--workloads=uniform --threads=1,16"),
+    away("uniform-away", Peers::None, "--workloads=uniform --threads=1,16"),
+    part("cold", On::Postgres, Peers::None, "--workloads=cold"),
+    away("cold-away", Peers::None, "--workloads=cold"),
+    part("crowd", On::Postgres, Peers::None, "--workloads=crowd"),
+    part("foreign", On::Postgres, Peers::None, "--workloads=foreign --threads=16 --foreign=1,2,8"),
+    part("queues", On::Postgres, Peers::None, "--workloads=queues --threads=32,64,128"),
+    part("refused", On::Postgres, Peers::None, "--workloads=refused --threads=64"),
+    part("waiters", On::Postgres, Peers::None, "--workloads=waiters --threads=1000,10000 --rows=2"),
+    part("others", On::Postgres, Peers::None, "--workloads=zipf,transfer,jobs --threads=16"),
+    part("mariadb", On::MariaDb, Peers::None, "--workloads=hot,cold,transfer,jobs --threads=16"),
+    part("sqlite", On::Sqlite, Peers::None, "--workloads=hot,cold,transfer --threads=16"),
+];
+
+/// What a quick run leaves out.
+const SLOW: [&str; 2] = ["uniform-away", "cold-away"];
+
+/// 0.7 and 2.4 ms away, as measured, with the strategies that save round trips.
+const AWAY: &str = "--delays=0.5,2 --strategies=\
+    diesel,with-row-lock,queue-with-row-lock,update-row,queue-update,single-update";
+
+const fn part(name: &'static str, on: On, beside: Peers, arguments: &'static str) -> Part {
+    Part {
+        name,
+        on,
+        is_away: false,
+        beside,
+        arguments,
+    }
+}
+
+const fn away(name: &'static str, beside: Peers, arguments: &'static str) -> Part {
+    Part {
+        is_away: true,
+        ..part(name, On::Postgres, beside, arguments)
+    }
+}
+
+/// What the command line asks for.
+#[derive(clap::Args)]
+pub(crate) struct Wanted {
+    /// In 12 minutes instead of 37, with peers
+    #[arg(long)]
+    quick: bool,
+
+    /// Only these parts of the plan
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = names())]
+    part: Vec<String>,
+
+    /// Other libraries, too, which are installed for it
+    #[arg(long)]
+    peers: bool,
+
+    /// Put the tables into benches/README.md
+    #[arg(long, conflicts_with = "part")]
+    into_readme: bool,
+
+    /// Of the parts: arguments that replace theirs. Without `--part`: measure this instead, on all
+    /// three; `--help` lists it
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+fn names() -> Vec<&'static str> {
+    PARTS.iter().map(|part| part.name).collect()
+}
+
+/// Says whether nothing was lost.
+pub(crate) fn run(wanted: &Wanted) -> Result<bool> {
     let build = step::run("build", cargo(["build"]).args(PROGRAM))?;
     if !build.succeeded {
         return Ok(false);
     }
     let servers = Servers::start()?;
-    if !arguments.is_empty() {
-        return Ok(own(&servers, arguments)?.succeeded);
+    if wanted.part.is_empty() && !wanted.args.is_empty() {
+        return Ok(own(&servers, &wanted.args)?.succeeded);
     }
-    let peers = if with_peers {
-        peers::install()?
-    } else {
-        Vec::new()
+    let peers = match wanted.peers {
+        true => peers::install()?,
+        false => Vec::new(),
     };
-    let parts = if quick { QUICK } else { FULL }.parts(&servers, &peers);
+    let runs: Vec<Run> = PARTS
+        .iter()
+        .filter(|part| wanted.includes(part))
+        .map(|part| Run {
+            name: part.name,
+            arguments: part.arguments(wanted, &servers, &peers),
+        })
+        .collect();
     let mut seconds = 0;
-    for part in &parts {
-        seconds += estimate(&mut part.command())?;
+    for run in &runs {
+        seconds += estimate(&mut run.command())?;
     }
     println!("\n==> this takes about {} minutes", seconds.div_ceil(60));
     let mut clean = true;
     let mut results = Vec::new();
-    for part in &parts {
-        clean &= step::run_within(LIMIT, &part.name, &mut part.command())?.succeeded;
-        results.push(PathBuf::from(part.folder()).join("results.json"));
+    for run in &runs {
+        clean &= step::run_within(LIMIT, run.name, &mut run.command())?.succeeded;
+        results.push(PathBuf::from(run.folder()).join("results.json"));
     }
     let mut merge = contention();
     merge.args(["--out", OUT, "--merge"]).args(results);
     clean &= step::run("report", &mut merge)?.succeeded;
-    Ok(clean)
+    Ok(clean && (!wanted.into_readme || into_readme()?))
 }
 
-impl Plan {
-    fn parts(&self, servers: &Servers, peers: &[String]) -> Vec<Part> {
-        let (postgres, mysql) = (&*servers.postgres.url, &*servers.mariadb.url);
-        let of = |name: &str, url: &str, arguments: &[&str], peers: &[String]| -> Vec<Part> {
-            let part = |(number, arguments): (usize, &&str)| {
-                let words = self.timing.split(' ').chain(arguments.split(' '));
-                let peers = peers.iter().map(|peer| format!("--peer={peer}"));
-                Part {
-                    name: format!("{name}-{}", number + 1),
-                    url: url.to_owned(),
-                    arguments: words.map(str::to_owned).chain(peers).collect(),
-                }
-            };
-            arguments.iter().enumerate().map(part).collect()
-        };
-        [
-            of("postgres-and-peers", postgres, self.with_peers, peers),
-            of("postgres", postgres, self.postgres, &[]),
-            of("mysql", mysql, self.mysql, &[]),
-            of("sqlite", "sqlite", self.sqlite, &[]),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+impl Wanted {
+    fn includes(&self, part: &Part) -> bool {
+        match self.part.as_slice() {
+            [] => !(self.quick && SLOW.contains(&part.name)),
+            chosen => chosen.iter().any(|name| name == part.name),
+        }
     }
 }
 
 impl Part {
+    /// An argument that is given once more replaces the one before it.
+    fn arguments(&self, wanted: &Wanted, servers: &Servers, peers: &[Peer]) -> Vec<String> {
+        let url = match self.on {
+            On::Postgres => &servers.postgres.url,
+            On::MariaDb => &servers.mariadb.url,
+            On::Sqlite => "sqlite",
+        };
+        let timing = if wanted.quick { QUICK } else { FULL };
+        let peers = peers.iter().filter(|peer| match self.beside {
+            Peers::None => false,
+            Peers::InRust => peer.is_in_rust,
+            Peers::All => true,
+        });
+        let distance = self.is_away.then_some(AWAY);
+        let words = [timing, self.arguments].into_iter().chain(distance);
+        words
+            .flat_map(|words| words.split(' '))
+            .map(str::to_owned)
+            .chain([format!("--database-url={url}")])
+            .chain(peers.map(|peer| format!("--peer={}={}", peer.name, peer.command)))
+            .chain(wanted.args.iter().cloned())
+            .collect()
+    }
+}
+
+/// One process.
+struct Run {
+    name: &'static str,
+    arguments: Vec<String>,
+}
+
+impl Run {
     fn folder(&self) -> String {
         format!("{OUT}/{}", self.name)
     }
 
     fn command(&self) -> Command {
         let mut command = contention();
-        command.args(["--database-url", &self.url, "--out", &self.folder()]);
+        command.args(["--out", &self.folder()]);
         command.args(&self.arguments);
         command
     }
@@ -185,7 +252,7 @@ fn everywhere(servers: &Servers, command: &mut Command) {
 }
 
 /// Replaces the figures in the READMEs, and the chart, by those of the last run.
-pub(crate) fn into_readme() -> Result<bool> {
+fn into_readme() -> Result<bool> {
     let root = step::root();
     let out = root.join(OUT);
     let made = |name: &str| {
@@ -199,27 +266,39 @@ pub(crate) fn into_readme() -> Result<bool> {
     Ok(true)
 }
 
-/// A second of each strategy on each database: for its check of the balances, not for its figures.
-/// Returns the page as well.
-pub(crate) fn smoke(servers: &Servers) -> Result<(Step, PathBuf)> {
-    let measured = "--threads=1,4 --workloads=hot,jobs";
-    Ok((
-        smoke_run(servers, "smoke", measured)?,
-        step::root().join(OUT).join("smoke/report.html"),
-    ))
-}
+/// What `cargo xtask ci` runs: a second of each strategy on each database, for the check of its
+/// books, not for its figures. The page is that of the last one.
+const SMOKE: [(&str, &str); 4] = [
+    // Two rows at a time, and entries in a journal.
+    (
+        "smoke-journal",
+        "--threads=4 --workloads=hot,transfer --journal",
+    ),
+    (
+        "smoke-beside",
+        "--threads=32 --workloads=foreign,queues,crowd,refused --foreign=2",
+    ),
+    (
+        "smoke-waiters",
+        "--threads=1000 --workloads=waiters --rows=2",
+    ),
+    ("smoke", "--threads=1,4 --workloads=hot,uniform,jobs"),
+];
 
-/// The same with entries in a journal, and with two rows at a time.
-pub(crate) fn smoke_of_the_journal(servers: &Servers) -> Result<Step> {
-    let measured = "--threads=4 --workloads=hot,transfer --journal";
-    smoke_run(servers, "smoke-journal", measured)
-}
-
-fn smoke_run(servers: &Servers, name: &str, measured: &str) -> Result<Step> {
-    let mut command = contention();
-    everywhere(servers, &mut command);
-    command.args(measured.split(' '));
-    command.args(["--seconds=1", "--repeats=1"]);
-    command.args(["--out", &format!("{OUT}/{name}")]);
-    step::run(&format!("{name} run of the contention bench"), &mut command)
+/// Returns the page as well, if there is one.
+pub(crate) fn smoke(servers: &Servers) -> Result<(Vec<Step>, Option<PathBuf>)> {
+    let mut steps = Vec::new();
+    let mut page = None;
+    for (name, measured) in SMOKE {
+        let mut command = contention();
+        everywhere(servers, &mut command);
+        command.args(measured.split(' '));
+        command.args(["--seconds=1", "--repeats=1"]);
+        command.args(["--out", &format!("{OUT}/{name}")]);
+        let step = step::run(&format!("{name} run of the contention bench"), &mut command)?;
+        let file = step::root().join(OUT).join(name).join("report.html");
+        page = step.succeeded.then_some(file);
+        steps.push(step);
+    }
+    Ok((steps, page))
 }

@@ -82,20 +82,7 @@ enum Command {
     /// Measure what locks cost under contention, on PostgreSQL, MariaDB and SQLite
     ///
     /// Writes target/contention/report.html and others; benches/README.md says how to read it.
-    Bench {
-        /// In nine minutes instead of half an hour
-        #[arg(long)]
-        quick: bool,
-        /// Other libraries, too, which are installed for it
-        #[arg(long)]
-        peers: bool,
-        /// Put the tables into benches/README.md
-        #[arg(long)]
-        into_readme: bool,
-        /// Measure this instead, on all three; `--help` lists it
-        #[arg(last = true)]
-        args: Vec<String>,
-    },
+    Bench(bench::Wanted),
     /// Check that the rooms of src/ use each other in the order that ARCHITECTURE.md gives
     Rooms,
     /// Compare the public items with xtask/api.txt
@@ -156,12 +143,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Servers { wanted, command } => return servers::hold(wanted, command),
         Command::Faults { minutes } => faults::run(*minutes)?,
         Command::Mutants { only } => mutants::run(only.as_deref())?,
-        Command::Bench {
-            quick,
-            peers,
-            into_readme,
-            args,
-        } => bench::run(*quick, *peers, args)? && (!into_readme || bench::into_readme()?),
+        Command::Bench(wanted) => bench::run(wanted)?,
         Command::Rooms => rooms::check()?.succeeded,
         Command::Api => api::check()?.succeeded,
         Command::Ci { no_test } => ci::run(!no_test)?,

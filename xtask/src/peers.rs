@@ -12,9 +12,15 @@ use crate::{interrupt, packages};
 const FOLDER: &str = "benches/peers";
 const VENV: &str = "target/peers/python";
 
-/// Those that can be measured, as the benchmark wants them: `NAME=COMMAND`. One that can't be
-/// installed is left to fail there, which then reports it as missing.
-pub(crate) fn install() -> Result<Vec<String>> {
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    pub(crate) command: String,
+    pub(crate) is_in_rust: bool,
+}
+
+/// Those that can be measured. One that can't be installed fails in the benchmark, which reports it
+/// as missing.
+pub(crate) fn install() -> Result<Vec<Peer>> {
     let root = step::root().canonicalize()?;
     let folder = root.join(FOLDER);
     debian(&["python3-venv", "ruby", "ruby-activerecord", "ruby-pg"])?;
@@ -30,22 +36,28 @@ pub(crate) fn install() -> Result<Vec<String>> {
             folder.join(script).display()
         )
     };
+    let peer = |name, command| Peer {
+        name,
+        command,
+        is_in_rust: false,
+    };
+    let in_rust = |name, word| Peer {
+        is_in_rust: true,
+        ..peer(name, format!("'{}' {word}", rust.display()))
+    };
     Ok(vec![
-        format!("sqlx='{}' sqlx", rust.display()),
-        format!("SeaORM='{}' sea-orm", rust.display()),
-        format!(
-            "pgbench={}",
-            script(Path::new("python3"), "pgbench/pgbench_peer.py")
+        in_rust("sqlx", "sqlx"),
+        in_rust("SeaORM", "sea-orm"),
+        peer(
+            "pgbench",
+            script(Path::new("python3"), "pgbench/pgbench_peer.py"),
         ),
-        format!("Django={}", script(&python, "python/django_peer.py")),
-        format!(
-            "SQLAlchemy={}",
-            script(&python, "python/sqlalchemy_peer.py")
-        ),
+        peer("Django", script(&python, "python/django_peer.py")),
+        peer("SQLAlchemy", script(&python, "python/sqlalchemy_peer.py")),
         // Debian's packages are for Debian's Ruby.
-        format!(
-            "Rails={}",
-            script(Path::new("/usr/bin/ruby"), "ruby/rails_peer.rb")
+        peer(
+            "Rails",
+            script(Path::new("/usr/bin/ruby"), "ruby/rails_peer.rb"),
         ),
     ])
 }

@@ -24,7 +24,7 @@ pub(crate) fn of(options: &Options) -> Duration {
 }
 
 fn of_part(options: &Options, url: &str, part: &Part) -> Duration {
-    let threads = u32::try_from(part.threads + part.hot_threads).unwrap_or(u32::MAX);
+    let threads = u32::try_from(part.threads + part.beside).unwrap_or(u32::MAX);
     let in_line = (part.delay * ROUND_TRIPS + options.hold) * threads;
     let one = WARM_UP + Duration::from_secs_f64(options.seconds) + SET_UP + in_line;
     let peer = one + START + START_THREAD * threads;

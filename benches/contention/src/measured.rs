@@ -28,6 +28,9 @@ pub(crate) struct Cell {
     pub(crate) workload: Workload,
     /// Of which latencies were measured.
     pub(crate) threads: usize,
+    /// The threads beside them: on hot rows, or by hand.
+    #[serde(default)]
+    pub(crate) beside: usize,
     pub(crate) pool: u32,
     /// As asked for.
     pub(crate) delay_ms: f64,
@@ -67,8 +70,12 @@ pub(crate) struct Run {
     pub(crate) retries: u64,
     pub(crate) deadlocks: u64,
     pub(crate) gave_up: u64,
+    /// Good orders that failed because the database refused another one.
+    pub(crate) failed: u64,
     /// Deposits of the busiest thread by those of the idlest.
     pub(crate) fairness: f64,
+    /// Deposits of the idlest thread of all, those beside the measured ones included.
+    pub(crate) idlest: u64,
     pub(crate) connections: usize,
     /// Changes of a balance that were acknowledged at any time, on all rows.
     pub(crate) acknowledged: u64,
@@ -78,8 +85,8 @@ pub(crate) struct Run {
     pub(crate) surplus: u64,
     /// Links of the journal's chains that don't hold; `None` where there is no journal.
     pub(crate) broken: Option<u64>,
-    /// Deposits a second on the hot row beside the cold ones.
-    pub(crate) hot_throughput: Option<f64>,
+    /// Deposits a second of the threads beside those that are measured.
+    pub(crate) beside_throughput: Option<f64>,
 }
 
 /// In milliseconds.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 
 use crate::database::EMBEDDED;
 use crate::peer::Peer;
@@ -12,7 +12,11 @@ use crate::workload::Workload;
 
 /// Measures what locking a row costs when many want it
 #[derive(Parser)]
-#[command(name = "contention", bin_name = "cargo run --release -p contention --")]
+#[command(
+    name = "contention",
+    bin_name = "cargo run --release -p contention --",
+    args_override_self = true
+)]
 pub(crate) struct Options {
     /// Where to run: `sqlite`, a `postgres://` or a `mysql://` URL; may be given more than once.
     /// The tables are in a schema (or database) `row_lock_bench`, which is dropped before and after
@@ -20,13 +24,13 @@ pub(crate) struct Options {
     database_url: Vec<String>,
 
     /// The ways of carrying out an order [default: all that the database has]
-    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    #[arg(long, action = ArgAction::Set, value_delimiter = ',', value_name = "LIST")]
     pub(crate) strategies: Vec<Strategy>,
 
     /// Which rows are wanted
     #[arg(
         long,
-        value_delimiter = ',',
+        action = ArgAction::Set, value_delimiter = ',',
         default_value = "hot,cold",
         value_name = "LIST"
     )]
@@ -35,13 +39,13 @@ pub(crate) struct Options {
     /// How many threads
     #[arg(
         long,
-        value_delimiter = ',',
+        action = ArgAction::Set, value_delimiter = ',',
         default_value = "1,4,16",
         value_name = "LIST"
     )]
     pub(crate) threads: Vec<usize>,
 
-    /// How many rows there are, for all workloads but `hot`
+    /// How many rows there are
     #[arg(
         long,
         default_value_t = 1_000,
@@ -74,22 +78,32 @@ pub(crate) struct Options {
     /// Added to each round trip by a proxy on loopback; SQLite has no network and does without
     #[arg(
         long,
-        value_delimiter = ',',
+        action = ArgAction::Set, value_delimiter = ',',
         default_value = "0",
         value_parser = milliseconds,
         value_name = "MS,…"
     )]
     pub(crate) delays: Vec<Duration>,
 
+    /// Of the workload `foreign`: sessions that write the row by hand, with their own connections
+    #[arg(
+        long,
+        action = ArgAction::Set,
+        value_delimiter = ',',
+        default_value = "1,2,8",
+        value_name = "LIST"
+    )]
+    pub(crate) foreign: Vec<usize>,
+
     /// Of the workload `cold`: threads on the hot row
     #[arg(long, default_value_t = 32, value_name = "N")]
     pub(crate) hot_threads: usize,
 
-    /// Of the workload `cold`: threads on other rows
+    /// Of the workloads `cold` and `crowd`: threads on other rows
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub(crate) cold_threads: usize,
 
-    /// Of the workload `cold`: connections in the pool
+    /// Of the workloads `cold` and `crowd`: connections in the pool
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub(crate) cold_pool: u32,
 

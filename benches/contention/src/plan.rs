@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use url::Url;
@@ -14,17 +14,17 @@ use crate::options::Options;
 use crate::peer::Peer;
 use crate::proxy::Proxy;
 use crate::report::terminal;
-use crate::storm::{Storm, WARM_UP};
-use crate::strategy::{Manner, Strategy, Teller};
-use crate::workload::Workload;
+use crate::storm::{Storm, Tellers, WARM_UP};
+use crate::strategy::{Manner, Strategy};
+use crate::workload::{Workload, CROWD, THREADS_OF_A_QUEUE};
 
 /// One part of the plan: the same for all contenders.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Part {
     pub(crate) workload: Workload,
     pub(crate) threads: usize,
-    /// Those on the hot row beside them.
-    pub(crate) hot_threads: usize,
+    /// The threads beside them.
+    pub(crate) beside: usize,
     pub(crate) pool: u32,
     pub(crate) delay: Duration,
 }
@@ -43,26 +43,37 @@ pub(crate) fn parts(options: &Options, url: &str) -> Vec<Part> {
             if is_embedded && workload == Workload::Jobs {
                 continue;
             }
-            let of = |threads: usize, hot_threads: usize, pool: u32| Part {
+            let of = |threads: usize, beside: usize, pool: u32| Part {
                 workload,
                 threads,
-                hot_threads,
+                beside,
                 pool,
                 delay,
             };
+            let cold = |beside: usize| of(options.cold_threads, beside, options.cold_pool);
+            let threads = options.threads.iter();
             match workload {
-                Workload::Cold => {
-                    parts.push(of(
-                        options.cold_threads,
-                        options.hot_threads,
-                        options.cold_pool,
-                    ));
-                }
-                _ => parts.extend(options.threads.iter().map(|&one| of(one, 0, options.pool))),
+                Workload::Cold => parts.push(cold(options.hot_threads)),
+                Workload::Crowd => parts.push(cold(CROWD)),
+                Workload::Foreign => parts.extend(threads.flat_map(|&threads| {
+                    let writers = options.foreign.iter();
+                    writers.map(move |&writers| of(threads, writers, options.pool))
+                })),
+                _ => parts.extend(threads.map(|&threads| of(threads, 0, options.pool))),
             }
         }
     }
     parts
+}
+
+impl Part {
+    /// How many are open. Sessions that write by hand take none from the others.
+    fn connections(&self) -> u32 {
+        match self.workload {
+            Workload::Foreign => self.pool + u32::try_from(self.beside).unwrap_or(0),
+            _ => self.pool,
+        }
+    }
 }
 
 /// The strategies that are measured there.
@@ -119,10 +130,7 @@ struct Contender<'a> {
 }
 
 enum Kind<'a> {
-    Strategy {
-        teller: Box<dyn Teller>,
-        journal: bool,
-    },
+    Strategy { tellers: Tellers, journal: bool },
     Peer(&'a Peer, Url),
 }
 
@@ -139,11 +147,18 @@ impl Round<'_> {
     fn run(&self, results: &mut Results) -> Result<()> {
         let options = self.options;
         let part = self.part;
-        let bank = self.database.open(self.address, part.pool)?;
+        ensure!(
+            options.rows > part.workload.hot_rows(),
+            "{} needs more than {} rows",
+            part.workload.name(),
+            part.workload.hot_rows()
+        );
+        let bank = self.database.open(self.address, part.connections())?;
         let cell = Cell {
             database: self.database.description().name,
             workload: part.workload,
             threads: part.threads,
+            beside: part.beside,
             pool: part.pool,
             delay_ms: part.delay.as_secs_f64() * 1e3,
             round_trip_ms: match self.database.url() {
@@ -189,9 +204,9 @@ impl Round<'_> {
                 thought: options.hold,
                 journal: options.journal && strategy.keeps_a_journal(),
             };
-            if let Some(teller) = bank.teller(strategy, workload, manner) {
+            if let Some(tellers) = self.tellers(bank, strategy, manner) {
                 let journal = manner.journal;
-                let kind = Kind::Strategy { teller, journal };
+                let kind = Kind::Strategy { tellers, journal };
                 contenders.push(Contender::new(strategy.name(), kind));
             }
         }
@@ -204,6 +219,21 @@ impl Round<'_> {
         Ok(contenders)
     }
 
+    /// `None` if the database does not support the strategy.
+    fn tellers(&self, bank: &dyn Bank, strategy: Strategy, manner: Manner) -> Option<Tellers> {
+        let workload = self.part.workload;
+        let queues = match workload {
+            Workload::Queues => self.part.threads.div_ceil(THREADS_OF_A_QUEUE),
+            _ => 1,
+        };
+        let measured = (0..queues).map(|_| bank.teller(strategy, workload, manner));
+        let by_hand = || bank.teller(Strategy::Diesel, workload, manner);
+        Some(Tellers {
+            measured: measured.collect::<Option<_>>()?,
+            beside: (workload == Workload::Foreign).then(by_hand).flatten(),
+        })
+    }
+
     fn measure(
         &self,
         contender: &mut Contender<'_>,
@@ -212,17 +242,17 @@ impl Round<'_> {
         missing: &mut Vec<String>,
     ) -> Result<()> {
         let run = match &contender.kind {
-            Kind::Strategy { teller, journal } => {
+            Kind::Strategy { tellers, journal } => {
                 let storm = Storm {
                     workload: self.part.workload,
                     rows: self.options.rows,
                     threads: self.part.threads,
-                    hot_threads: self.part.hot_threads,
+                    beside: self.part.beside,
                     time: Duration::try_from_secs_f64(self.options.seconds)?,
                     journal: *journal,
                 };
                 let (run, times) = storm
-                    .run(bank, teller.as_ref())
+                    .run(bank, tellers)
                     .with_context(|| contender.name.clone())?;
                 contender.times.add(&times);
                 run

@@ -19,8 +19,14 @@ pub(crate) enum Strategy {
     NoWait,
     /// `RowQueue::with_row_lock`
     QueueWithRowLock,
+    /// `update_row`
+    UpdateRow,
     /// `RowQueue::update`
     QueueUpdate,
+    /// `RowQueue::update` with a lock option, so that each batch locks the row first
+    QueueUpdateLocking,
+    /// `RowQueue::update`, with one change in a hundred that the database refuses
+    QueueUpdateRefused,
     /// `UPDATE … SET balance = balance + 1`, without a look at the row
     SingleUpdate,
     /// `update_versioned`: no lock, and again if somebody else was faster
@@ -33,8 +39,13 @@ pub(crate) enum Strategy {
 pub(crate) const BY_HAND: &str = "diesel";
 /// The one that may lose.
 pub(crate) const UNLOCKED: &str = "none";
-/// What the goals are about.
+/// The strategies that the goals are about.
 pub(crate) const LIBRARY: &str = "with_row_lock";
+pub(crate) const UPDATE_ROW: &str = "update_row";
+pub(crate) const QUEUE_WITH_ROW_LOCK: &str = "queue.with_row_lock";
+pub(crate) const QUEUE_UPDATE: &str = "queue.update";
+pub(crate) const QUEUE_UPDATE_LOCKING: &str = "queue.update, locking";
+pub(crate) const QUEUE_UPDATE_REFUSED: &str = "queue.update, 1 % refused";
 
 impl Strategy {
     pub(crate) fn name(self) -> &'static str {
@@ -43,8 +54,11 @@ impl Strategy {
             Self::Diesel => BY_HAND,
             Self::WithRowLock => LIBRARY,
             Self::NoWait => "no_wait + retry",
-            Self::QueueWithRowLock => "queue.with_row_lock",
-            Self::QueueUpdate => "queue.update",
+            Self::QueueWithRowLock => QUEUE_WITH_ROW_LOCK,
+            Self::UpdateRow => UPDATE_ROW,
+            Self::QueueUpdate => QUEUE_UPDATE,
+            Self::QueueUpdateLocking => QUEUE_UPDATE_LOCKING,
+            Self::QueueUpdateRefused => QUEUE_UPDATE_REFUSED,
             Self::SingleUpdate => "single UPDATE",
             Self::Optimistic => "optimistic",
             Self::SkipLocked => "skip_locked",
@@ -57,22 +71,53 @@ impl Strategy {
         all.find(|one| one.name() == name)
     }
 
-    /// Whether it makes sense there. A queue has a line for one row, and a transfer wants two.
+    /// Whether it makes sense there. A closure that changes one model makes no transfer.
     pub(crate) fn serves(self, workload: Workload) -> bool {
-        match self {
-            Self::Diesel | Self::WithRowLock => true,
-            Self::SkipLocked => workload == Workload::Jobs,
-            Self::QueueWithRowLock | Self::QueueUpdate => {
-                !matches!(workload, Workload::Jobs | Workload::Transfer)
-            }
-            _ => workload != Workload::Jobs,
-        }
+        let some: &[Self] = match workload {
+            Workload::Hot | Workload::Uniform | Workload::Zipf | Workload::Cold => &[
+                Self::None,
+                Self::Diesel,
+                Self::WithRowLock,
+                Self::NoWait,
+                Self::QueueWithRowLock,
+                Self::UpdateRow,
+                Self::QueueUpdate,
+                Self::SingleUpdate,
+                Self::Optimistic,
+            ],
+            Workload::Transfer => &[
+                Self::None,
+                Self::Diesel,
+                Self::WithRowLock,
+                Self::NoWait,
+                Self::SingleUpdate,
+                Self::Optimistic,
+            ],
+            Workload::Jobs => &[Self::Diesel, Self::WithRowLock, Self::SkipLocked],
+            Workload::Crowd => &[Self::Diesel, Self::QueueWithRowLock, Self::QueueUpdate],
+            Workload::Foreign => &[
+                Self::Diesel,
+                Self::UpdateRow,
+                Self::QueueUpdate,
+                Self::QueueUpdateLocking,
+            ],
+            Workload::Queues => &[Self::Diesel, Self::QueueUpdate, Self::QueueUpdateLocking],
+            Workload::Refused => &[Self::Diesel, Self::QueueUpdate, Self::QueueUpdateRefused],
+            Workload::Waiters => &[Self::QueueUpdate],
+        };
+        some.contains(&self)
     }
 
-    /// Whether each of its operations can write an entry to the journal. The closure of
-    /// `RowQueue::update` has the model and no connection.
+    /// Whether each of its operations can write an entry to the journal. A closure that changes the
+    /// model alone has no connection.
     pub(crate) fn keeps_a_journal(self) -> bool {
-        self != Self::QueueUpdate
+        !matches!(
+            self,
+            Self::UpdateRow
+                | Self::QueueUpdate
+                | Self::QueueUpdateLocking
+                | Self::QueueUpdateRefused
+        )
     }
 }
 
@@ -80,7 +125,12 @@ impl Strategy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     Deposit(i32),
-    Transfer { from: i32, to: i32 },
+    Transfer {
+        from: i32,
+        to: i32,
+    },
+    /// A deposit that the database has refused, as it must.
+    Refused,
 }
 
 impl Order {
@@ -90,6 +140,7 @@ impl Order {
             Self::Deposit(row) => [Some((row, 1)), None],
             Self::Transfer { from, to } if from < to => [Some((from, -1)), Some((to, 1))],
             Self::Transfer { from, to } => [Some((to, 1)), Some((from, -1))],
+            Self::Refused => [None, None],
         };
         changes.into_iter().flatten()
     }
@@ -114,7 +165,8 @@ impl<F: Fn(Order) -> Result<Receipt, LockError> + Sync> Teller for F {
 
 /// An order that is committed.
 pub(crate) struct Receipt {
-    /// In the workload `jobs` it is the database that has chosen the row.
+    /// As carried out: in the workload `jobs` the database chooses the row, in `refused` it refuses
+    /// some.
     pub(crate) order: Order,
     /// When the row was read; with a lock, when that was had.
     pub(crate) read: Instant,

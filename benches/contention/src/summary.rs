@@ -58,6 +58,11 @@ pub(crate) fn short(number: f64) -> String {
     }
 }
 
+/// All of its digits.
+pub(crate) fn count(number: impl TryInto<u32>) -> String {
+    thousands(f64::from(number.try_into().unwrap_or(u32::MAX)))
+}
+
 fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();

@@ -1,5 +1,7 @@
 //! Which rows the threads want.
 
+use std::ops::RangeInclusive;
+
 use clap::ValueEnum;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -8,8 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::strategy::Order;
 
-/// The row that everybody wants.
-pub(crate) const HOT: i32 = 1;
+/// The row that all threads want.
+const HOT: i32 = 1;
+
+/// Of the workload `crowd`: rows `HOT` to this one are hot, each wanted by as many threads.
+const LAST_HOT: i32 = 24;
+const THREADS_OF_EACH: usize = 4;
+pub(crate) const CROWD: usize = LAST_HOT as usize * THREADS_OF_EACH;
+
+/// Of the workload `queues`: the threads that share a queue.
+pub(crate) const THREADS_OF_A_QUEUE: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -26,6 +36,17 @@ pub(crate) enum Workload {
     Transfer,
     /// Any row that is free, as in a queue of jobs
     Jobs,
+    /// 24 hot rows with four threads each; measured are the few threads on others, with whom they
+    /// share a small pool
+    Crowd,
+    /// All threads want the same row, and further sessions write it by hand
+    Foreign,
+    /// All threads want the same row, and each 16 have their own queue, as in several processes
+    Queues,
+    /// All threads want the same row, and the database refuses some changes
+    Refused,
+    /// As `hot`, with thousands of threads, for those that keep so many in line
+    Waiters,
 }
 
 impl Workload {
@@ -37,6 +58,11 @@ impl Workload {
             Self::Cold => "cold rows beside a hot one",
             Self::Transfer => "transfers, zipf",
             Self::Jobs => "jobs",
+            Self::Crowd => "cold rows beside 24 hot ones",
+            Self::Foreign => "one hot row, others write it by hand",
+            Self::Queues => "one hot row, a queue for each 16 threads",
+            Self::Refused => "one hot row, some changes refused",
+            Self::Waiters => "one hot row, thousands of waiters",
         }
     }
 
@@ -45,6 +71,14 @@ impl Workload {
         match self {
             Self::Transfer => "transfers/s",
             _ => "deposits/s",
+        }
+    }
+
+    /// How many rows are left out where the cold ones are picked.
+    pub(crate) fn hot_rows(self) -> i32 {
+        match self {
+            Self::Crowd => LAST_HOT,
+            _ => HOT,
         }
     }
 
@@ -69,27 +103,45 @@ pub(crate) struct Picker {
 }
 
 enum Rows {
-    Hot,
-    Cold(i32),
-    Uniform(i32),
+    One(i32),
+    Alike(RangeInclusive<i32>),
     Zipf(Zipf<f32>),
 }
 
 impl Picker {
-    pub(crate) fn new(workload: Workload, rows: i32, thread: u64) -> Self {
-        let rows = match workload {
-            Workload::Hot | Workload::Jobs => Rows::Hot,
-            Workload::Cold => Rows::Cold(rows),
-            Workload::Uniform => Rows::Uniform(rows),
+    /// For a thread that is measured.
+    pub(crate) fn new(workload: Workload, rows: i32, thread: usize) -> Self {
+        let wanted = match workload {
+            Workload::Hot
+            | Workload::Jobs
+            | Workload::Foreign
+            | Workload::Queues
+            | Workload::Refused
+            | Workload::Waiters => Rows::One(HOT),
+            Workload::Cold | Workload::Crowd => Rows::Alike(workload.hot_rows() + 1..=rows),
+            Workload::Uniform => Rows::Alike(HOT..=rows),
             // At least two rows and the exponent 1 are within its bounds.
             Workload::Zipf | Workload::Transfer => {
-                Zipf::new(rows as f32, 1.0).map_or(Rows::Hot, Rows::Zipf)
+                Zipf::new(rows as f32, 1.0).map_or(Rows::One(HOT), Rows::Zipf)
             }
         };
+        Self::of(wanted, thread, workload == Workload::Transfer)
+    }
+
+    /// For a thread beside those that are measured.
+    pub(crate) fn beside(workload: Workload, thread: usize) -> Self {
+        let row = match workload {
+            Workload::Crowd => (HOT..=LAST_HOT).cycle().nth(thread).unwrap_or(HOT),
+            _ => HOT,
+        };
+        Self::of(Rows::One(row), thread, false)
+    }
+
+    fn of(rows: Rows, thread: usize, transfers: bool) -> Self {
         Self {
-            random: StdRng::seed_from_u64(thread),
+            random: StdRng::seed_from_u64(thread as u64),
             rows,
-            transfers: workload == Workload::Transfer,
+            transfers,
         }
     }
 
@@ -112,9 +164,8 @@ impl Picker {
 
     fn pick(&mut self) -> i32 {
         match &self.rows {
-            Rows::Hot => HOT,
-            Rows::Cold(rows) => self.random.random_range(HOT + 1..=*rows),
-            Rows::Uniform(rows) => self.random.random_range(HOT..=*rows),
+            Rows::One(row) => *row,
+            Rows::Alike(rows) => self.random.random_range(rows.clone()),
             #[allow(clippy::cast_possible_truncation, reason = "it is from 1 to `rows`")]
             Rows::Zipf(zipf) => zipf.sample(&mut self.random) as i32,
         }

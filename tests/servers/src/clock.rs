@@ -27,8 +27,8 @@ impl Clock {
         Ok(clock)
     }
 
-    /// So many seconds ahead of the machine's clock, or behind it; from the program's next look at
-    /// it on.
+    /// Sets the clock to so many seconds ahead of the machine's clock, or behind it. Every look at
+    /// the clock that begins after this has returned sees it, on every thread of the program.
     pub fn set(&self, seconds: i64) -> Result<()> {
         // The whole file at once: the program may look at any time.
         let new = self.offset.with_extension("new");
@@ -58,10 +58,12 @@ impl Clock {
     }
 }
 
-/// In the one folder there, which is named after the machine's kind.
+/// In the one folder there, which is named after the machine's kind. It is the library for programs
+/// with threads. In the other, a thread that still reads the file's last state can overwrite, for
+/// all threads, what another has read after it, and the file's new state is then taken for known.
 fn library(folder: PathBuf) -> Result<PathBuf> {
     let machine = fs::read_dir(folder)?.next().context("an empty package")??;
-    Ok(machine.path().join("faketime/libfaketime.so.1"))
+    Ok(machine.path().join("faketime/libfaketimeMT.so.1"))
 }
 
 /// The library leaves a file of shared memory behind for each process that was ended by a signal.

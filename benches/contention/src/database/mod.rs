@@ -26,12 +26,12 @@ use crate::workload::Workload;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 const SCHEMA: &str = "row_lock_bench";
 
-/// In SQL that all of them take. The database checks nothing of the journal: an entry may stand
-/// there twice, or the check would never see one.
+/// In SQL that all of them take. The database refuses a balance of `REFUSED`. It checks nothing of
+/// the journal: an entry may stand there twice, or the check would never see one.
 const TABLES: &str = "
     CREATE TABLE accounts (
         id INTEGER PRIMARY KEY,
-        balance BIGINT NOT NULL,
+        balance BIGINT NOT NULL CHECK (balance > -1000000000000),
         version BIGINT NOT NULL
     );
     CREATE TABLE journal (
@@ -41,6 +41,9 @@ const TABLES: &str = "
         balance BIGINT NOT NULL
     );
 ";
+
+/// So far below what is refused that no deposits of the same batch make it good.
+const REFUSED: i64 = -2_000_000_000_000;
 
 /// As an address, instead of a URL.
 pub(crate) const EMBEDDED: &str = "sqlite";
@@ -65,7 +68,7 @@ pub(crate) struct Description {
 
 /// The accounts and their journal, and the pool before them.
 pub(crate) trait Bank {
-    /// So many accounts, all of them empty, and no entry.
+    /// As many accounts as `rows`, all of them empty, and no entry.
     fn reset(&self, rows: i32) -> Result<()>;
 
     /// What the accounts and the journal say.

@@ -5,10 +5,11 @@ use csv::Writer;
 
 use crate::measured::{Quantiles, Results, Series};
 
-const HEAD: [&str; 17] = [
+const HEAD: [&str; 20] = [
     "database",
     "workload",
     "threads",
+    "beside",
     "pool",
     "delay_ms",
     "round_trip_ms",
@@ -22,7 +23,9 @@ const HEAD: [&str; 17] = [
     "retries",
     "deadlocks",
     "gave_up",
+    "failed",
     "fairness",
+    "idlest",
 ];
 const TAIL: [&str; 6] = [
     "connections",
@@ -30,7 +33,7 @@ const TAIL: [&str; 6] = [
     "lost",
     "surplus",
     "broken_links",
-    "hot_throughput",
+    "beside_throughput",
 ];
 
 pub(super) fn text(results: &Results) -> Result<String> {
@@ -55,6 +58,7 @@ fn line(series: &Series, repeat: usize) -> Vec<String> {
         cell.database.clone(),
         cell.workload.word(),
         cell.threads.to_string(),
+        cell.beside.to_string(),
         cell.pool.to_string(),
         cell.delay_ms.to_string(),
         or_nothing(cell.round_trip_ms),
@@ -68,7 +72,9 @@ fn line(series: &Series, repeat: usize) -> Vec<String> {
         run.retries.to_string(),
         run.deadlocks.to_string(),
         run.gave_up.to_string(),
+        run.failed.to_string(),
         run.fairness.to_string(),
+        run.idlest.to_string(),
     ];
     for Quantiles { p50, p90, p99, max } in [run.total, run.wait, run.hold] {
         line.extend([p50, p90, p99, max].map(|number| number.to_string()));
@@ -79,7 +85,7 @@ fn line(series: &Series, repeat: usize) -> Vec<String> {
         run.lost.to_string(),
         run.surplus.to_string(),
         run.broken.map_or_else(String::new, |it| it.to_string()),
-        or_nothing(run.hot_throughput),
+        or_nothing(run.beside_throughput),
     ]);
     line
 }

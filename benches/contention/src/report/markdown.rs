@@ -51,13 +51,18 @@ fn goals(results: &Results) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    let mut text = "\n**Goals**, each a ratio of throughputs on PostgreSQL\n\n\
-         | ratio | goal | where | measured (least–most) |\n|---|---|---|---:|\n"
-        .to_owned();
+    let mut text = format!(
+        "\n**Goals**\n\n| {} |\n|---|---|---|---:|---|\n",
+        goals::HEAD.join(" | ")
+    );
     for line in lines {
         text += &format!(
-            "| {} | {} | {} | {} |\n",
-            line.ratio, line.goal, line.place, line.measured
+            "| {} | {} | {} | {} | {} |\n",
+            line.what,
+            line.goal,
+            line.place,
+            line.measured,
+            if line.is_met { "met" } else { "**missed**" }
         );
     }
     text

@@ -2,7 +2,7 @@
 
 mod chart;
 mod csv;
-mod goals;
+pub(crate) mod goals;
 mod markdown;
 mod page;
 mod plots;
@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 
 use self::plots::{Axes, Line};
 use crate::measured::{Cell, Results};
-use crate::summary::{of_cell, short, Figure, Summary};
+use crate::summary::{count, of_cell, short, Figure, Summary};
 
 /// Writes all files into that folder.
 pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
@@ -55,14 +55,17 @@ fn groups(results: &Results, same: fn(&Cell, &Cell) -> bool) -> Vec<Vec<&Cell>> 
         // Whichever was measured first.
         group.sort_by(|one, other| {
             let delays = one.delay_ms.total_cmp(&other.delay_ms);
-            delays.then(one.threads.cmp(&other.threads))
+            delays.then((one.threads, one.beside).cmp(&(other.threads, other.beside)))
         });
     }
     groups
 }
 
+/// Those beside the others are threads, too, but a plot has one axis for the threads.
 fn differ_by_threads_only(one: &Cell, other: &Cell) -> bool {
-    one.delay_ms.total_cmp(&other.delay_ms).is_eq() && differ_by_threads_and_network(one, other)
+    one.delay_ms.total_cmp(&other.delay_ms).is_eq()
+        && one.beside == other.beside
+        && differ_by_threads_and_network(one, other)
 }
 
 fn differ_by_threads_and_network(one: &Cell, other: &Cell) -> bool {
@@ -116,9 +119,13 @@ fn strategies<'a>(results: &'a Results, cells: &[&'a Cell]) -> Vec<&'a str> {
 }
 
 fn threads(cell: &Cell) -> String {
-    match cell.threads {
+    let threads = match cell.threads {
         1 => "1 thread".to_owned(),
-        threads => format!("{threads} threads"),
+        threads => format!("{} threads", count(threads)),
+    };
+    match cell.beside {
+        0 => threads,
+        beside => format!("{threads} beside {beside}"),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     table, threads, title,
 };
 use crate::measured::{Cell, Results, Series};
-use crate::strategy::{Strategy, BY_HAND, LIBRARY};
+use crate::strategy::{Strategy, BY_HAND, LIBRARY, QUEUE_UPDATE, QUEUE_WITH_ROW_LOCK, UPDATE_ROW};
 use crate::summary::{of_cell, short, Figure, Summary};
 use crate::workload::Workload;
 
@@ -112,7 +112,13 @@ fn over_threads(results: &Results, group: &[&Cell]) -> Result<Vec<String>> {
 
 /// The library beside others, where they were measured, and beside the work by hand.
 fn beside_peers(results: &Results, cell: &Cell) -> Result<Option<String>> {
-    let mine = [BY_HAND, LIBRARY, "queue.with_row_lock", "queue.update"];
+    let mine = [
+        BY_HAND,
+        LIBRARY,
+        UPDATE_ROW,
+        QUEUE_WITH_ROW_LOCK,
+        QUEUE_UPDATE,
+    ];
     let is_peer = |one: &Summary<'_>| Strategy::named(&one.series.strategy).is_none();
     let mut summaries = of_cell(results, cell);
     if !summaries.iter().any(is_peer) {
@@ -135,7 +141,7 @@ fn of_one_cell(results: &Results, cell: &Cell) -> Result<Vec<String>> {
         summaries.iter().map(bar).collect::<Vec<_>>()
     };
     let whose = match cell.workload {
-        Workload::Cold => " of the cold rows",
+        Workload::Cold | Workload::Crowd => " of the cold rows",
         _ => "",
     };
     Ok(vec![
@@ -202,19 +208,20 @@ fn goals(results: &Results) -> String {
     let lines: Vec<_> = lines
         .map(|line| {
             vec![
-                line.ratio,
-                line.goal.to_owned(),
+                line.what,
+                line.goal,
                 line.place,
                 line.measured.to_string(),
+                if line.is_met { "met" } else { "missed" }.to_owned(),
             ]
         })
         .collect();
     if lines.is_empty() {
         return String::new();
     }
-    let head = ["ratio of throughputs", "goal", "where", "measured"].map(str::to_owned);
+    let head = goals::HEAD.map(str::to_owned);
     let table = html_table(&[vec![head.to_vec()], lines].concat());
-    format!("<h2>Goals, on PostgreSQL</h2>\n{table}")
+    format!("<h2>Goals</h2>\n{table}")
 }
 
 /// The first line is the head.

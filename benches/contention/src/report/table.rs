@@ -1,7 +1,7 @@
 //! The table of one cell, as text.
 
 use crate::measured::{Cell, Quantiles, Results, Run};
-use crate::summary::{of_cell, short, Figure, Summary};
+use crate::summary::{count, of_cell, short, Figure, Summary};
 use crate::workload::Workload;
 
 type Column = (&'static str, fn(&Summary<'_>) -> String);
@@ -26,9 +26,26 @@ pub(super) fn of(results: &Results, cell: &Cell) -> Vec<Vec<String>> {
     let summaries = of_cell(results, cell);
     let mut columns = COLUMNS.to_vec();
     columns.insert(1, (cell.workload.rate(), |one| one.throughput.to_string()));
-    if cell.workload == Workload::Cold {
-        let hot = |one: &Summary<'_>| median(one, |run| run.hot_throughput.unwrap_or_default());
-        columns.push(("on the hot row/s", hot));
+    if cell.beside > 0 {
+        let beside =
+            |one: &Summary<'_>| median(one, |run| run.beside_throughput.unwrap_or_default());
+        let least = |one: &Summary<'_>| {
+            count(
+                one.series
+                    .runs
+                    .iter()
+                    .map(|run| run.idlest)
+                    .min()
+                    .unwrap_or(0),
+            )
+        };
+        columns.push(("beside/s", beside));
+        columns.push(("of the idlest thread", least));
+    }
+    if cell.workload == Workload::Refused {
+        columns.push(("good ones failed", |one| {
+            one.sum(|run| run.failed).to_string()
+        }));
     }
     columns.push(("lost", lost));
     if cell.journal {

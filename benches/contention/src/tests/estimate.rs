@@ -62,3 +62,25 @@ fn the_cold_workload_has_its_own_threads() {
     let cold = ["--workloads=cold", "--strategies=diesel"];
     assert_eq!(estimate(&cold), milliseconds((2_000 + 200 + 100) * 3));
 }
+
+#[test]
+fn each_number_of_foreign_sessions_is_measured() {
+    let foreign = ["--workloads=foreign", "--strategies=diesel"];
+    let two = [&foreign[..], &["--foreign=1,2"]].concat();
+    assert_eq!(
+        estimate(&two),
+        milliseconds((2_000 + 200 + 100) * 2 * 2 * 3)
+    );
+}
+
+#[test]
+fn an_argument_replaces_the_same_one_before_it() {
+    let one = ["--workloads=hot", "--strategies=diesel"];
+    let again = [
+        "--workloads=jobs,zipf",
+        "--strategies=none",
+        "--repeats=9",
+        "--repeats=3",
+    ];
+    assert_eq!(estimate(&[&again[..], &one].concat()), estimate(&one));
+}

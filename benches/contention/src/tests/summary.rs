@@ -1,6 +1,7 @@
 //! Ratios and medians.
 
-use crate::measured::{Cell, Run, Series};
+use super::cell;
+use crate::measured::{Run, Series};
 use crate::summary::{ratio, Figure};
 use crate::workload::Workload;
 
@@ -10,17 +11,7 @@ fn series(throughputs: &[f64]) -> Series {
         ..Run::default()
     };
     Series {
-        cell: Cell {
-            database: "a database".to_owned(),
-            workload: Workload::Hot,
-            threads: 1,
-            pool: 1,
-            delay_ms: 0.0,
-            round_trip_ms: None,
-            hold_ms: 0.0,
-            seconds: 1.0,
-            journal: false,
-        },
+        cell: cell("a database", Workload::Hot, 1),
         strategy: "a strategy".to_owned(),
         runs: throughputs.iter().map(run).collect(),
         distribution: Vec::new(),

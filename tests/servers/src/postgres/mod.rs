@@ -186,7 +186,8 @@ impl Postgres {
         self.process.await_end()
     }
 
-    /// Sets its clock to so many seconds ahead of the machine's, or behind it.
+    /// Sets its clock to so many seconds ahead of the machine's, or behind it. Every answer to a
+    /// statement that begins after this has returned is by the new clock.
     pub fn set_clock(&self, seconds: i64) -> Result<()> {
         self.process.home().set_clock(seconds)
     }

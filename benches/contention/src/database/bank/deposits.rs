@@ -1,14 +1,18 @@
 //! A deposit, by every strategy.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use diesel::prelude::*;
 use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::{update_versioned, with_row_lock, LockError, Locked, RowLock};
+use rand::Rng;
 
 use super::{
     accounts, add, by_hand, connection, optimistic, patience, pay_in, Account, Conn, Connections,
+    LONGEST,
 };
+use crate::database::REFUSED;
 use crate::strategy::{Manner, Order, Receipt, Strategy, Teller};
 
 pub(super) fn teller(
@@ -46,11 +50,29 @@ pub(super) fn teller(
         }
         Strategy::QueueUpdate => {
             let queue = RowQueue::<Conn, Account>::new(pool);
+            on(move |row| queue.update(row, one_more(row, manner)))
+        }
+        Strategy::QueueUpdateLocking => {
+            let queue = RowQueue::<Conn, Account>::builder()
+                .lock(RowLock::for_update().timeout(LONGEST))
+                .build(pool);
+            on(move |row| queue.update(row, one_more(row, manner)))
+        }
+        Strategy::QueueUpdateRefused => {
+            let queue = RowQueue::<Conn, Account>::new(pool);
             on(move |row| {
-                queue.update(row, move |account| {
-                    account.balance += 1;
+                if !rand::rng().random_ratio(1, 100) {
+                    return queue.update(row, one_more(row, manner));
+                }
+                let result = queue.update(row, move |account| {
+                    account.balance = REFUSED;
                     Ok(Receipt::of(Order::Deposit(row), manner.think()))
-                })
+                });
+                match result {
+                    Err(LockError::Database(_)) => Ok(Receipt::of(Order::Refused, Instant::now())),
+                    // Accepted, it is a deposit that is missing in the books.
+                    result => result,
+                }
             })
         }
         Strategy::SingleUpdate => on(move |row| {
@@ -80,7 +102,20 @@ pub(super) fn teller(
             receipt.retries = retries.load(Ordering::Relaxed);
             Ok(receipt)
         }),
+        // Lands with `update_row` itself.
+        Strategy::UpdateRow => None,
         Strategy::SkipLocked => None,
+    }
+}
+
+/// A deposit by a closure that changes the model alone.
+fn one_more(
+    row: i32,
+    manner: Manner,
+) -> impl FnMut(&mut Account) -> Result<Receipt, LockError> + Send + 'static {
+    move |account| {
+        account.balance += 1;
+        Ok(Receipt::of(Order::Deposit(row), manner.think()))
     }
 }
 
@@ -89,6 +124,8 @@ fn on(
 ) -> Option<Box<dyn Teller>> {
     Some(Box::new(move |order| match order {
         Order::Deposit(row) => deposit(row),
-        Order::Transfer { .. } => unreachable!("a workload has orders of one kind"),
+        Order::Transfer { .. } | Order::Refused => {
+            unreachable!("a workload has orders of one kind")
+        }
     }))
 }

@@ -26,16 +26,13 @@ pub(super) fn teller(
         Strategy::NoWait if NO_WAIT_OF_TWO => no_wait,
         Strategy::SingleUpdate => |conn, _, order, manner| updates(conn, order, manner),
         Strategy::Optimistic => |conn, _, order, manner| optimistic::together(conn, order, manner),
-        Strategy::NoWait
-        | Strategy::QueueWithRowLock
-        | Strategy::QueueUpdate
-        | Strategy::SkipLocked => return None,
+        _ => return None,
     };
     Some(Box::new(move |order| match order {
         Order::Transfer { from, to } => {
             transfer(&mut *connection(&pool)?, [from, to], order, manner)
         }
-        Order::Deposit(_) => unreachable!("a workload has orders of one kind"),
+        Order::Deposit(_) | Order::Refused => unreachable!("a workload has orders of one kind"),
     }))
 }
 
