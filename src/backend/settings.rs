@@ -37,7 +37,6 @@ pub struct Settings {
     /// How long the lock may be held.
     pub(crate) hold: Option<Duration>,
     /// The isolation level of an outermost transaction. SQLite has one.
-    #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), expect(dead_code))]
     pub(crate) isolation: Option<Isolation>,
 }
 
