@@ -163,6 +163,7 @@ mod sql;
 mod sqlite;
 pub mod telemetry;
 mod transaction;
+mod update_row;
 pub mod waits;
 #[cfg(doc)]
 #[doc = include_str!("errors.md")]
@@ -194,6 +195,8 @@ pub use self::optimistic::{at_version, save_versioned, update_versioned, Version
 pub use self::retry::{FailedAttempt, Retry, Retryable};
 #[doc(inline)]
 pub use self::row_lock::{all, keys, row_of, with_row_lock, with_row_locks, LockedCall, RowLock};
+#[doc(inline)]
+pub use self::update_row::update_row;
 
 /// The types behind the options of [`RowLock`], for naming one: `RowLock<ForUpdate, Timeout>`.
 #[doc(hidden)]
@@ -249,4 +252,8 @@ pub mod bounds {
     pub use crate::sql::key::{KeyValue, KeyedBy};
     #[doc(hidden)]
     pub use crate::sql::save::Savable;
+    #[doc(hidden)]
+    pub use crate::sql::stamped::Stamped;
+    #[doc(hidden)]
+    pub use crate::update_row::UpdateTarget;
 }

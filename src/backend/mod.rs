@@ -9,6 +9,7 @@ mod classify;
 mod convert;
 pub(crate) mod lease;
 mod settings;
+pub(crate) mod stamp;
 pub(crate) mod transaction;
 
 use std::borrow::Cow;
@@ -25,6 +26,7 @@ pub(crate) use self::classify::is_already_open;
 pub(crate) use self::classify::{classify, not_begun, unsupported};
 use self::lease::LeaseBackend;
 pub(crate) use self::settings::{Settings, Waiting};
+use self::stamp::StampBackend;
 use self::transaction::TransactionBackend;
 use crate::error::LockError;
 
@@ -36,7 +38,7 @@ pub(crate) const GUARD: &str = "row_lock_guard";
 /// A backend whose rows can be locked: PostgreSQL, MySQL and MariaDB, SQLite.
 ///
 /// It can't be implemented outside of this crate.
-pub trait LockBackend: ErrorBackend + LeaseBackend + TransactionBackend {
+pub trait LockBackend: ErrorBackend + LeaseBackend + StampBackend + TransactionBackend {
     /// What it is called in the [telemetry](crate::telemetry): `db.system.name` of OpenTelemetry.
     #[doc(hidden)]
     const SYSTEM: &'static str;

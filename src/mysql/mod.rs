@@ -12,3 +12,5 @@ mod transaction;
 mod waits;
 #[cfg(feature = "race")]
 mod watch;
+
+crate::backend::stamp::without_stamps!(diesel::mysql::Mysql);

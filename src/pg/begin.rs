@@ -186,9 +186,9 @@ impl TransactionBackend for Pg {
     }
 }
 
-/// Whether the error of a `COMMIT` is one by which PostgreSQL says that it has rolled back: a
-/// deferred constraint, a conflict, a cancelled statement.
-fn is_refusal(error: &DieselError) -> bool {
+/// Whether the error of a `COMMIT`, or of a statement that is a transaction of its own, is one by
+/// which PostgreSQL says that it has rolled back: a constraint, a conflict, a cancelled statement.
+pub(super) fn is_refusal(error: &DieselError) -> bool {
     match error {
         DieselError::DatabaseError(DatabaseErrorKind::Unknown, _) => {
             cause_in::<Pg>(error).is_some_and(|cause| cause != Cause::ConnectionLost)
@@ -200,7 +200,7 @@ fn is_refusal(error: &DieselError) -> bool {
 
 /// Whether the server's session is older than this moment. An error of a deferred trigger can be
 /// any text. A proxy that answers for a server it has lost has another session afterwards.
-fn is_older<C>(conn: &mut C, since: Instant) -> bool
+pub(super) fn is_older<C>(conn: &mut C, since: Instant) -> bool
 where
     C: LoadConnection<Backend = Pg>,
 {

@@ -5,6 +5,7 @@ mod classify;
 mod clause;
 mod lease;
 mod messages;
+mod stamp;
 mod waits;
 #[cfg(feature = "race")]
 mod watch;

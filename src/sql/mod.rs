@@ -7,6 +7,7 @@ pub(crate) mod clause;
 pub(crate) mod key;
 pub(crate) mod lockable;
 pub(crate) mod save;
+pub(crate) mod stamped;
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,10 @@ use crate::backend::LockBackend;
     note = "derive `AsChangeset` and `Identifiable` for it"
 )]
 pub trait Savable<K, Kind, DB> {
+    /// Whether the model sets no column: all of its fields are optional, and none is set.
+    #[doc(hidden)]
+    fn is_noop(&self) -> QueryResult<bool>;
+
     /// Executes `UPDATE table SET … WHERE pk = …`. `false` if there was no such row.
     #[doc(hidden)]
     fn save<C>(&self, key: &K, conn: &mut C) -> QueryResult<bool>
@@ -35,6 +39,10 @@ where
     for<'m> &'m M: AsChangeset<Target = M::Table, Changeset: QueryFragment<DB>>,
     K: KeyValue<<M::Table as Table>::PrimaryKey, DB, Kind>,
 {
+    fn is_noop(&self) -> QueryResult<bool> {
+        self.as_changeset().is_noop(&DB::default())
+    }
+
     fn save<C>(&self, key: &K, conn: &mut C) -> QueryResult<bool>
     where
         C: LoadConnection<Backend = DB>,
@@ -42,27 +50,36 @@ where
         let table = M::table();
         let values = self.as_changeset();
         if values.is_noop(&DB::default())? {
-            // All of its fields are optional, and none is set.
             return Ok(true);
         }
-        let rows = conn.execute_returning_count(&UpdateByKey {
-            from: QuerySource::from_clause(&table),
-            primary_key: table.primary_key(),
-            values,
-            key,
-            kind: PhantomData::<Kind>,
-        })?;
+        let update = UpdateByKey::<_, _, _, _, Kind>::of(&table, values, key);
+        let rows = conn.execute_returning_count(&update)?;
         Ok(rows > 0)
     }
 }
 
 /// Diesel's own statement is parsed anew each time; this one is prepared once for each text.
-struct UpdateByKey<'q, F, P, V, K, Kind> {
+pub(super) struct UpdateByKey<'q, F, P, V, K, Kind> {
     from: F,
     primary_key: P,
     values: V,
     key: &'q K,
     kind: PhantomData<Kind>,
+}
+
+impl<'q, F, P, V, K, Kind> UpdateByKey<'q, F, P, V, K, Kind> {
+    pub(super) fn of<T>(table: &T, values: V, key: &'q K) -> Self
+    where
+        T: Table<FromClause = F, PrimaryKey = P>,
+    {
+        Self {
+            from: table.from_clause(),
+            primary_key: table.primary_key(),
+            values,
+            key,
+            kind: PhantomData,
+        }
+    }
 }
 
 /// The text depends on which optional fields are set.

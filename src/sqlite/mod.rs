@@ -6,3 +6,5 @@ mod clause;
 mod lease;
 #[cfg(feature = "race")]
 mod watch;
+
+crate::backend::stamp::without_stamps!(diesel::sqlite::Sqlite);

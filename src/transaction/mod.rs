@@ -14,9 +14,10 @@ mod open;
 
 use std::time::Instant;
 
-use diesel::result::QueryResult;
+use diesel::result::{Error as DieselError, QueryResult};
 
 use self::open::Transaction;
+use crate::backend::stamp::StampBackend;
 use crate::backend::{classify, Settings, Waiting};
 use crate::commit_token::CommitToken;
 use crate::connection::{status, LockConnection};
@@ -112,4 +113,27 @@ where
             other => other,
         },
     )
+}
+
+/// Runs one statement that is a transaction of its own: none is open. An error says whether the
+/// server has rolled it back.
+pub(crate) fn run_single<C, R>(
+    conn: &mut C,
+    statement: impl FnOnce(&mut C) -> QueryResult<R>,
+) -> Result<R, LockError>
+where
+    C: LockConnection,
+{
+    let since = Instant::now();
+    statement(conn).map_err(|error| match error {
+        // The server commits behind the statement, so an answer that is not its own may stand for
+        // one that says that the row is written. It is not sent again.
+        DieselError::DatabaseError(..) if !C::Backend::was_refused(conn, &error, since) => {
+            LockError::CommitUnknown {
+                source: error.into(),
+            }
+        }
+        // Any other error of Diesel comes from before the statement is sent.
+        error => classify::<C::Backend>(error, Waiting::Session),
+    })
 }

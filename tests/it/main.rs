@@ -59,5 +59,6 @@ mod swallowed;
 mod telemetry;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod unlocked;
+mod update_row;
 mod wait_options;
 mod waits;

@@ -119,6 +119,7 @@ fn run_steps(servers: &Servers, arguments: &[String], steps: &mut Vec<Step>) -> 
     };
     test("what needs no server", &REST)?;
     test("doc tests", &["--all-features", "--doc"])?;
+    test("model", &["--package", "model"])?;
     test("law", &["--package", "law"])?;
     test("contention", &["--package", "contention"])?;
     test("lock_top", &["--package", "lock_top", "--all-features"])?;
