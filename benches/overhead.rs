@@ -7,8 +7,8 @@
 //!
 //! The two strategies take turns, one call each, so that both see the same machine; each
 //! measurement counts the time of its own calls only. The ratio of the medians is printed last. In
-//! the same way a call through a `RowQueue` that nobody else uses is compared with one without it,
-//! both with a connection from the same pool.
+//! the same way `update_row` is compared with the work by hand, and a call through a `RowQueue` that
+//! has no other callers with one without it, both with a connection from the same pool.
 
 // A program: its report goes to the terminal.
 #![allow(clippy::print_stdout)]
@@ -20,7 +20,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error as PoolError, Pool};
 use diesel_row_lock::queue::RowQueue;
-use diesel_row_lock::{with_row_lock, Locked};
+use diesel_row_lock::{update_row, with_row_lock, LockError, Locked};
 
 diesel::table! {
     accounts {
@@ -29,7 +29,7 @@ diesel::table! {
     }
 }
 
-#[derive(Queryable, Identifiable)]
+#[derive(Clone, Queryable, Identifiable, AsChangeset)]
 struct Account {
     id: i32,
     balance: i64,
@@ -46,6 +46,13 @@ macro_rules! strategies {
             let row = accounts::table.find(1);
             with_row_lock(conn, row, |conn, account: Locked<'_, Account>| {
                 deposit!(conn, account)
+            })
+        }
+
+        fn updated(conn: &mut $conn) -> Result<(), LockError> {
+            update_row(conn, 1, |account: &mut Account| {
+                account.balance += 1;
+                Ok(())
             })
         }
 
@@ -75,6 +82,13 @@ macro_rules! strategies {
                 criterion,
                 ("by_hand", |conn| by_hand(conn).map(drop)),
                 ("with_row_lock", |conn| locked(conn).map(drop)),
+            );
+            crate::compare(
+                &format!("{name}_update"),
+                conn,
+                criterion,
+                ("by_hand", |conn| by_hand(conn).map(drop)),
+                ("update_row", |conn| Ok(updated(conn)?)),
             );
             let pool = Pool::builder()
                 .max_size(1)

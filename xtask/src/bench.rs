@@ -282,7 +282,7 @@ const SMOKE: [(&str, &str); 4] = [
         "smoke-waiters",
         "--threads=1000 --workloads=waiters --rows=2",
     ),
-    ("smoke", "--threads=1,4 --workloads=hot,uniform,jobs"),
+    ("smoke", "--threads=1,4 --workloads=hot,jobs"),
 ];
 
 /// Returns the page as well, if there is one.

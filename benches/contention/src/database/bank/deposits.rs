@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use diesel::prelude::*;
 use diesel_row_lock::queue::RowQueue;
-use diesel_row_lock::{update_versioned, with_row_lock, LockError, Locked, RowLock};
+use diesel_row_lock::{update_row, update_versioned, with_row_lock, LockError, Locked, RowLock};
 use rand::Rng;
 
 use super::{
@@ -47,6 +47,9 @@ pub(super) fn teller(
         Strategy::QueueWithRowLock => {
             let queue = RowQueue::<Conn, Account>::new(pool);
             on(move |row| queue.with_row_lock(row, |conn, account| pay_in(conn, &account, manner)))
+        }
+        Strategy::UpdateRow => {
+            on(move |row| update_row(&mut *connection(&pool)?, row, one_more(row, manner)))
         }
         Strategy::QueueUpdate => {
             let queue = RowQueue::<Conn, Account>::new(pool);
@@ -102,8 +105,6 @@ pub(super) fn teller(
             receipt.retries = retries.load(Ordering::Relaxed);
             Ok(receipt)
         }),
-        // Lands with `update_row` itself.
-        Strategy::UpdateRow => None,
         Strategy::SkipLocked => None,
     }
 }
