@@ -132,3 +132,49 @@ impl<A: ?Sized> LooksByName<A> {
         looks
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks for an answer that is not before `since`; `number` is a new one.
+    fn look(looks: &Looks<u32>, since: Instant, number: u32) -> u32 {
+        let ask = || Ok::<_, ()>((Instant::now(), Arc::new(number)));
+        *looks.look(since, || false, ask).unwrap().unwrap()
+    }
+
+    #[test]
+    fn answer_from_before_the_question_is_not_used() {
+        let looks = Looks::default();
+        let before = Instant::now();
+        assert_eq!(look(&looks, before, 1), 1);
+        assert_eq!(look(&looks, Instant::now(), 2), 2);
+        assert_eq!(look(&looks, before, 3), 2);
+    }
+
+    #[test]
+    fn look_that_is_under_way_is_waited_for_and_used_if_it_is_late_enough() {
+        let looks = &Looks::<u32>::default();
+        let (asked, is_asked) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let ask = move || {
+                asked.send(()).unwrap();
+                // The server looks after this pause, so both questions are older than the answer.
+                std::thread::sleep(Duration::from_millis(50));
+                Ok::<_, ()>((Instant::now(), Arc::new(1)))
+            };
+            let first = scope.spawn(move || looks.look(Instant::now(), || false, ask));
+            is_asked.recv().unwrap();
+            assert_eq!(look(looks, Instant::now(), 2), 1);
+            assert_eq!(*first.join().unwrap().unwrap().unwrap(), 1);
+        });
+    }
+
+    #[test]
+    fn failed_look_leaves_the_question_to_the_next_caller() {
+        let looks = Looks::<u32>::default();
+        let since = Instant::now();
+        assert!(looks.look(since, || false, || Err(())).is_err());
+        assert_eq!(look(&looks, since, 2), 2);
+    }
+}
