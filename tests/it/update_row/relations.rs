@@ -203,7 +203,8 @@ macro_rules! make_foreign {
             &format!(
                 "CREATE EXTENSION IF NOT EXISTS postgres_fdw WITH SCHEMA pg_catalog; \
                  DROP SERVER IF EXISTS {name} CASCADE; \
-                 DO $$ BEGIN EXECUTE format('CREATE SERVER {name} FOREIGN DATA WRAPPER postgres_fdw \
+                 DO $$ BEGIN EXECUTE format('CREATE SERVER {name} \
+                     FOREIGN DATA WRAPPER postgres_fdw \
                      OPTIONS (host ''{host}'', port ''{port}'', dbname %L)', current_database()); \
                  END $$; \
                  CREATE USER MAPPING FOR CURRENT_USER SERVER {name}; \
@@ -315,13 +316,29 @@ fn row_that_a_policy_keeps_from_being_changed_is_not_found(db: &Db) {
     assert_eq!(db.balance(308), 1_000);
 }
 
+/// How many of the deposits count. The others fail by a conflict, which a lock does not keep away:
+/// where a move meets a move, and in `postgres_fdw`, whose transactions are `REPEATABLE READ`.
+macro_rules! count_deposits {
+    ($deposits:expr) => {{
+        let mut count = 0_i64;
+        for deposited in $deposits {
+            match deposited {
+                Ok(_) => count += 1,
+                Err(LockError::SerializationFailure { .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        count
+    }};
+}
+
 #[law(postgres)]
 fn deposits_of_a_storm_on_a_partition_all_count(db: &Db) {
     run!(db, PARTITIONED);
     open_account!(db, 309);
     let (stop, is_over) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        // Moves the row to and fro meanwhile. Where a move meets a move the server fails one.
+        // Moves the row to and fro meanwhile.
         scope.spawn(move || {
             let conn = &mut db.connect();
             let mut owners = ["Grace", "Ada"].into_iter().cycle();
@@ -335,36 +352,29 @@ fn deposits_of_a_storm_on_a_partition_all_count(db: &Db) {
         let tellers = [(); 4].map(|()| {
             scope.spawn(move || {
                 let conn = &mut db.connect();
-                let deposits = (0..20).map(|_| deposit!(conn, 309));
-                deposits
-                    .filter(|deposited| match deposited {
-                        Ok(_) => true,
-                        Err(LockError::SerializationFailure { .. }) => false,
-                        Err(error) => panic!("{error:?}"),
-                    })
-                    .count()
+                count_deposits!((0..20).map(|_| deposit!(conn, 309)))
             })
         });
-        let deposits: usize = tellers.map(|teller| teller.join().unwrap()).iter().sum();
+        let deposits: i64 = tellers.map(|teller| teller.join().unwrap()).iter().sum();
         drop(stop);
         assert!(deposits > 0);
-        assert_eq!(db.balance(309), 1_000 + i64::try_from(deposits).unwrap());
+        assert_eq!(db.balance(309), 1_000 + deposits);
     });
 }
 
 #[law(postgres)]
 fn deposits_of_a_storm_on_a_foreign_table_all_count(db: &Db) {
     make_foreign!(db);
-    thread::scope(|scope| {
-        for _ in 0..4 {
+    let deposits: i64 = thread::scope(|scope| {
+        let tellers = [(); 4].map(|()| {
             scope.spawn(|| {
                 let conn = &mut db.connect();
-                for _ in 0..10 {
-                    deposit_abroad!(conn, 2).unwrap();
-                }
-            });
-        }
+                count_deposits!((0..10).map(|_| deposit_abroad!(conn, 2)))
+            })
+        });
+        tellers.map(|teller| teller.join().unwrap()).iter().sum()
     });
-    assert_eq!(db.balance(2), 1_040);
+    assert!(deposits > 0);
+    assert_eq!(db.balance(2), 1_000 + deposits);
     drop_foreign!(db);
 }

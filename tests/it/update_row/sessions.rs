@@ -121,16 +121,19 @@ fn call_inside_of_an_xa_transaction_is_refused(db: &Db) {
     assert_eq!(deposit!(conn).unwrap(), 1_001);
 }
 
-/// Diesel leaves the primary key out of a save.
+/// Diesel leaves the primary key out of a save, so the call would write another row's values.
 #[law(postgres, mysql, mariadb, sqlite)]
-fn key_that_the_closure_changes_is_not_changed(db: &Db) {
-    update_row(&mut db.connect(), 1, |account: &mut Account| {
-        account.id = 2;
-        account.balance += 1;
-        Ok::<_, LockError>(())
-    })
-    .unwrap();
-    assert_eq!((db.balance(1), db.balance(2)), (1_001, 1_000));
+fn key_that_the_closure_changes_is_refused(db: &Db) {
+    let conn = &mut db.connect();
+    for _ in 0..2 {
+        let refused = update_row(conn, 1, |account: &mut Account| {
+            account.id = 2;
+            account.balance += 1;
+            Ok::<_, LockError>(())
+        });
+        assert_error!(refused, KeyChanged, NotApplied, lasting, no_contention);
+    }
+    assert_eq!((db.balance(1), db.balance(2)), (1_000, 1_000));
 }
 
 /// Diesel would send an `UPDATE` without a `SET`.
