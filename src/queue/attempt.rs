@@ -6,7 +6,7 @@ use std::time::Instant;
 use diesel::r2d2::R2D2Connection;
 
 use super::batch::Rules;
-use super::kept::{check_in, Kept};
+use super::kept::Kept;
 use super::lead::{Attempt, LockOf};
 use super::Stamp;
 use crate::backend::stamp::StampBackend;
@@ -35,25 +35,28 @@ enum Unlocked<S> {
 impl<C, M, S, W, H, K> Attempt<'_, '_, C, M, S, W, H, K>
 where
     C: R2D2Connection + LockConnection + 'static,
-    M: Clone + 'static,
+    M: Clone + Send + 'static,
     S: LockStrength<C::Backend>,
     W: LockWait<C::Backend>,
     H: LockHold<C::Backend>,
 {
-    pub(super) fn run<Kind>(&mut self, kept: &mut Kept<C>) -> Result<(), LockError>
+    /// The connection is the one that is kept afterwards. There is one, and after a panic it may be
+    /// gone.
+    pub(super) fn run<Kind>(&mut self, place: &mut Option<Kept<C, M>>) -> Result<(), LockError>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
+        let Some(kept) = place else {
+            unreachable!("an attempt has a connection")
+        };
         let misses = RowMisses::of::<M, K>(self.id);
-        let session = kept.session();
-        let rows = &self.queue.shared.rows;
-        let row = rows.take(self.turn.key(), session);
+        let row = kept.row.take();
         if !self.may_be_unlocked(kept) || misses.lock_first() {
             return self.locked(kept, None);
         }
         match self.unlocked(kept, row, misses)? {
             Unlocked::Written => Ok(()),
-            Unlocked::InDoubt(stamp, error) => self.resolve(kept, &stamp, error),
+            Unlocked::InDoubt(stamp, error) => self.resolve(place, &stamp, error),
             Unlocked::LockIt if self.restart() => self.locked(kept, None),
             Unlocked::NoStamps if self.restart() => {
                 self.locked(kept, None)?;
@@ -66,7 +69,7 @@ where
 
     /// Whether the row may be written without a lock: no option of the lock asks for one, and no
     /// other turn holds it.
-    fn may_be_unlocked(&self, kept: &mut Kept<C>) -> bool {
+    fn may_be_unlocked(&self, kept: &mut Kept<C, M>) -> bool {
         let request = self.lock.request();
         let settings = request.settings;
         let is_plain = settings.waiting == Waiting::Session
@@ -87,7 +90,7 @@ where
     /// Runs the changes on the row as it was last read, and writes it if it is still that.
     fn unlocked<Kind>(
         &mut self,
-        kept: &mut Kept<C>,
+        kept: &mut Kept<C, M>,
         row: Option<(M, Stamp<C>)>,
         misses: RowMisses,
     ) -> Result<Unlocked<Stamp<C>>, LockError>
@@ -125,10 +128,7 @@ where
         match result.map_err(Failure::into_error) {
             Ok(written) if written.rows > 0 => {
                 misses.hit();
-                if let Some(row) = written.row {
-                    let session = kept.session();
-                    self.queue.shared.rows.put(self.turn.key(), session, row);
-                }
+                kept.row = written.row;
                 Ok(Unlocked::Written)
             }
             Ok(_) | Err(LockError::SerializationFailure { .. }) => {
@@ -151,17 +151,21 @@ where
     /// the lost answer could tell whose that is.
     fn resolve<Kind>(
         &mut self,
-        kept: &mut Kept<C>,
+        place: &mut Option<Kept<C, M>>,
         stamp: &Stamp<C>,
         in_doubt: LockError,
     ) -> Result<(), LockError>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
+        // First: the pool may have no other one.
+        if let Some(lost) = place.take() {
+            lost.check_in(false);
+        }
         let Ok(conn) = self.queue.connection(self.call) else {
             return Err(in_doubt);
         };
-        check_in(std::mem::replace(kept, Kept::new(conn)), false);
+        let kept = place.insert(Kept::new(conn));
         self.locked(kept, Some(stamp)).map_err(|_| in_doubt)
     }
 
@@ -169,7 +173,7 @@ where
     /// one, and the changes that the batch has.
     fn locked<Kind>(
         &mut self,
-        kept: &mut Kept<C>,
+        kept: &mut Kept<C, M>,
         unchanged: Option<&Stamp<C>>,
     ) -> Result<(), LockError>
     where

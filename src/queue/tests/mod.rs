@@ -161,6 +161,11 @@ impl World {
         let mut value = turn.kept();
         let with_job = job.is_some();
         let mut tries = job.map_or(0, |job| job.tries);
+        assert_eq!(*turn.key(), 7);
+        // Such a turn has no lock of the database when it begins.
+        if with_job && turn.is_free() && thread_rng().gen_bool(0.5) {
+            turn.holds_alone();
+        }
         let taken = loop {
             let row = self.row.lock().unwrap();
             turn.acquired(with_job);
@@ -174,6 +179,10 @@ impl World {
             }
             let end = self.end(tries);
             let mut history = self.history.lock().unwrap();
+            assert!(
+                history.turns == 1 || !turn.is_alone(),
+                "a turn beside one that holds alone"
+            );
             let mut others = Vec::new();
             for next in &mut taken {
                 let job = next.job().expect("it has not come back");
@@ -335,6 +344,15 @@ fn planted_disorder_is_found() {
 fn planted_loss_of_a_value_is_found() {
     let lost = Mistake::ValueIsLost.during(|| catch_unwind(value_is_left_to_the_next_turn_only));
     assert!(lost.is_err(), "the law does not see it");
+}
+
+#[test]
+fn planted_turn_beside_one_that_holds_alone_is_found() {
+    assert_finds(
+        Mistake::AloneIsNotAlone,
+        CALM,
+        &["a turn beside one that holds alone"],
+    );
 }
 
 #[test]

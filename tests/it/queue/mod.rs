@@ -2,6 +2,8 @@
 
 mod batches;
 mod bounds;
+#[cfg(feature = "postgres")]
+mod kept;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc;
