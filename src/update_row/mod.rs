@@ -65,6 +65,7 @@ use crate::transaction::run_single;
 ///   for the first one stays;
 /// - [`WrongRow`](LockError::WrongRow), [`AmbiguousKey`](LockError::AmbiguousKey): as in
 ///   [`keys`](crate::keys);
+/// - [`KeyChanged`](LockError::KeyChanged): `f` has changed the primary key of the model;
 /// - those of [`RowLock::with`] for the second run;
 /// - any error of `f` itself, as it is.
 ///

@@ -13,6 +13,7 @@ use super::{root, variants};
 /// In the order in which the table has them. The race prover has an error of its own.
 const ROOMS: [&str; 6] = [
     "row_lock",
+    "update_row",
     "optimistic",
     "queue",
     "lease",
