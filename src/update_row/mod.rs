@@ -41,7 +41,8 @@ use crate::transaction::run_single;
 /// - inside an open transaction, where the call is a savepoint as any locked call is;
 /// - on MySQL, MariaDB and SQLite;
 /// - if the rows have no `xmin`: those of a view, of a foreign table, of a server such as
-///   CockroachDB. The first call notices it.
+///   CockroachDB. The first call notices it. So it does where the role may not read `xmin`, which
+///   takes the right to read the whole table.
 ///
 /// Fields that the model's `AsChangeset` leaves out (`None`, unless `treat_none_as_null` is set)
 /// keep their values in the database.

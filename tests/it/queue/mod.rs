@@ -156,10 +156,10 @@ fn pool_without_a_connection_is_an_error_of_the_pool(db: &Db) {
     let pool = Pool::builder()
         .max_size(1)
         .connection_timeout(SHORT)
-        .build(ConnectionManager::<Conn>::new(db.url()))
-        .unwrap();
+        // Not within that time: to connect may take longer.
+        .build_unchecked(ConnectionManager::<Conn>::new(db.url()));
     let queue = RowQueue::<Conn, Account>::new(pool.clone());
-    let _taken = pool.get().unwrap();
+    let _taken = pool.get_timeout(Duration::from_secs(20)).unwrap();
     let result = queue.update(1, |_| Ok::<_, LockError>(()));
     assert_error!(result, Pool, NotApplied, transient, no_contention);
     let result = queue.with_row_lock(1, |_, _| Ok::<_, LockError>(()));

@@ -1,5 +1,6 @@
 //! `update_row`: a change of one row in two round trips, with the promises of a locked call.
 
+mod columns;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod kills;
 #[cfg(feature = "postgres")]
