@@ -129,8 +129,8 @@ where
                 let rules = RowRules::<K, Kind, C::Backend>(PhantomData);
                 if let Some(row) = batch.run(row.into_inner(), turn, bounds, &rules) {
                     if !row.save(id, conn)? {
-                        // A trigger or a policy of the table skips the row. MariaDB 11.8 may answer
-                        // so if the UPDATE is cancelled.
+                        // A trigger skips the row, or MariaDB 11.8 answers so because the UPDATE was
+                        // cancelled.
                         return Err(LockError::Aborted { source: None });
                     }
                 }
