@@ -72,8 +72,9 @@ fn acknowledged_change_does_not_vanish_through_none(db: &Db) {
     );
 }
 
-/// Twin: the same two changes with one `UPDATE` for both, by hand.
-#[law(postgres, mysql, mariadb, sqlite)]
+/// Twin: the same two changes with one `UPDATE` for both, by hand. (Diesel can't show a statement
+/// without a `SET` clause to the instrumentation that the laws have on SQLite.)
+#[law(postgres, mysql, mariadb)]
 fn twin_one_save_of_both_changes_loses_the_first(db: &Db) {
     let conn = &mut db.connect();
     let mut seat: Seat = seats::table.find(("blue", 1)).first(conn).unwrap();
