@@ -99,6 +99,15 @@ pub trait TransactionBackend: Backend {
         Self::roll_back_all(conn)
     }
 
+    /// Rolls back whatever is open, and puts back what any earlier call has left of its settings.
+    #[doc(hidden)]
+    fn recover<C>(conn: &mut C) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        Self::roll_back_all(conn)
+    }
+
     /// Opens savepoint `name` with the settings of the request.
     #[doc(hidden)]
     fn savepoint<C>(conn: &mut C, name: &str, waiting: Waiting) -> QueryResult<()>

@@ -52,30 +52,45 @@ fn isolation_on_mysql(isolation: Option<Isolation>) -> String {
 /// The casts are for variables that were not set when the statement was prepared: the servers take
 /// these for texts, and MariaDB a switch with them (`'ON'`).
 pub(super) fn back(settings: Settings) -> String {
-    // `COALESCE` with the present value: run again, when the variable is `NULL`, it changes
-    // nothing.
     let hold = match settings.hold {
-        Some(_) => {
-            " /*M! , idle_transaction_timeout = \
-             CAST(COALESCE(@row_lock_hold, @@idle_transaction_timeout) AS UNSIGNED) */ \
-             /*!50700 , wait_timeout = \
-             CAST(COALESCE(@row_lock_hold, @@wait_timeout) AS UNSIGNED) */, \
-             @row_lock_hold = NULL"
-        }
+        Some(_) => HOLD_BACK,
         None => "",
     };
+    format!("{BACK}{hold}{}", wait_back(settings.waiting, GUARD))
+}
+
+/// The settings as they were before any call that could not put them back. That may have been a
+/// nested one, of any level: the first that changed MySQL's timeout has kept the user's own.
+pub(super) fn all_back() -> String {
     format!(
-        "SET autocommit = COALESCE(CAST(@row_lock_autocommit AS SIGNED), @@autocommit), \
-         @row_lock_autocommit = NULL, @row_lock_broken = NULL{hold}{}",
-        wait_back(settings.waiting, GUARD)
+        "{BACK}{HOLD_BACK} /*!50700 , innodb_lock_wait_timeout = \
+         CAST(COALESCE(SUBSTRING_INDEX(@row_lock_wait, ' ', -1), @@innodb_lock_wait_timeout) \
+             AS UNSIGNED), \
+         @row_lock_wait = NULL */"
     )
 }
 
-/// Behind a `SET`: MySQL's timeout, with the old one kept under the level's name.
+// `COALESCE` with the present value: run again, when the variable is `NULL`, it changes nothing.
+
+const BACK: &str =
+    "SET autocommit = COALESCE(CAST(@row_lock_autocommit AS SIGNED), @@autocommit), \
+     @row_lock_autocommit = NULL, @row_lock_broken = NULL";
+
+/// Behind a `SET`.
+const HOLD_BACK: &str = " /*M! , idle_transaction_timeout = \
+     CAST(COALESCE(@row_lock_hold, @@idle_transaction_timeout) AS UNSIGNED) */ \
+     /*!50700 , wait_timeout = \
+     CAST(COALESCE(@row_lock_hold, @@wait_timeout) AS UNSIGNED) */, \
+     @row_lock_hold = NULL";
+
+/// Behind a `SET`: MySQL's timeout, with the old one kept under the level's name. `@row_lock_wait`
+/// has the name of the first level that has changed it, and the user's own value.
 pub(super) fn limit_wait(waiting: Waiting, level: &str) -> String {
     match waiting {
         Waiting::AtMost(time) => format!(
             " /*!50700 , @row_lock_wait_{level} = @@innodb_lock_wait_timeout, \
+             @row_lock_wait = COALESCE(@row_lock_wait, \
+                 CONCAT('{level} ', @@innodb_lock_wait_timeout)), \
              innodb_lock_wait_timeout = {} */",
             seconds(time)
         ),
@@ -89,6 +104,7 @@ pub(super) fn wait_back(waiting: Waiting, level: &str) -> String {
         Waiting::AtMost(_) => format!(
             " /*!50700 , innodb_lock_wait_timeout = \
              CAST(COALESCE(@row_lock_wait_{level}, @@innodb_lock_wait_timeout) AS UNSIGNED), \
+             @row_lock_wait = IF(@row_lock_wait LIKE '{level} %', NULL, @row_lock_wait), \
              @row_lock_wait_{level} = NULL */"
         ),
         _ => String::new(),

@@ -147,6 +147,15 @@ impl TransactionBackend for Mysql {
         put_back(conn, settings)
     }
 
+    fn recover<C>(conn: &mut C) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Self>,
+    {
+        Self::roll_back_all(conn)?;
+        let back = settings::all_back();
+        insist(conn, |conn| run(conn, &back).map(drop))
+    }
+
     fn savepoint<C>(conn: &mut C, name: &str, waiting: Waiting) -> QueryResult<()>
     where
         C: LoadConnection<Backend = Self>,

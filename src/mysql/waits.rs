@@ -91,10 +91,24 @@ const WAITS: &str = "/*M! WITH holders AS ( \
     JOIN performance_schema.threads r ON r.thread_id = l.thread_id \
     LEFT JOIN performance_schema.threads b ON b.thread_id = l.blocker */";
 
+/// Names the server.
+macro_rules! server {
+    () => {
+        "CAST(CONCAT_WS('|', /*M! @@server_uid */ /*!80001 @@server_uuid */, \
+         @@hostname, @@port, @@datadir) AS CHAR)"
+    };
+}
+
 /// The server, the user and the role, which decide what a connection may see, and the database.
-const VIEWPOINT: &str = "SELECT CAST(CONCAT_WS('|', \
-        /*M! @@server_uid */ /*!80001 @@server_uuid */, @@hostname, @@port, @@datadir, \
-        CURRENT_USER(), CURRENT_ROLE(), DATABASE()) AS CHAR)";
+const VIEWPOINT: &str = concat!(
+    "SELECT CAST(CONCAT_WS('|', ",
+    server!(),
+    ", CURRENT_USER(), CURRENT_ROLE(), DATABASE()) AS CHAR)"
+);
+
+/// The same without what decides only what else is shown.
+#[cfg(feature = "race")]
+pub(super) const SERVER: &str = server!();
 
 impl WaitsBackend for Mysql {
     fn session<C>(conn: &mut C) -> QueryResult<i64>

@@ -102,7 +102,8 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         if C::Backend::outer_is_lost(conn, outermost).map_err(lost)? {
             return Err(LockError::Aborted { source: None });
         }
-        abandon(conn, Settings::NONE).map_err(lost)
+        let recovered = C::Backend::recover(conn);
+        abandoned(conn, recovered).map_err(lost)
     }
 
     fn begin_outermost(
@@ -301,7 +302,16 @@ fn savepoint_name(outer_depth: u32) -> String {
 /// Rolls back whatever the server has open on this connection, and tells Diesel. `Err` means that
 /// the server does not answer; the connection is then marked as broken.
 fn abandon<C: LockConnection>(conn: &mut C, settings: Settings) -> Result<(), DieselError> {
-    match C::Backend::abandon(conn, settings) {
+    let result = C::Backend::abandon(conn, settings);
+    abandoned(conn, result)
+}
+
+/// Tells Diesel whether that was rolled back.
+fn abandoned<C: LockConnection>(
+    conn: &mut C,
+    result: Result<(), DieselError>,
+) -> Result<(), DieselError> {
+    match result {
         Ok(()) => {
             left_to(conn, 0);
             Ok(())

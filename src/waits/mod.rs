@@ -35,6 +35,7 @@
 //! ```
 
 pub(crate) mod backend;
+pub(crate) mod looks;
 pub(crate) mod viewpoint;
 mod wait;
 

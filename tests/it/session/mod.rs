@@ -1,6 +1,7 @@
 //! Promise 7: whatever a call does to the session's settings is undone when it returns, however it
 //! ends.
 
+mod interrupted;
 mod nested;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};

@@ -11,7 +11,7 @@ use crate::summary::{ratio, short, Figure};
 use crate::workload::Workload;
 
 /// Of the table.
-pub(super) const HEAD: [&str; 5] = ["what", "goal", "where", "measured (least–most)", ""];
+pub(super) const HEAD: [&str; 5] = ["what", "goal", "measured (least–most)", "", "where"];
 
 struct Goal {
     strategy: &'static str,

@@ -52,7 +52,7 @@ fn goals(results: &Results) -> String {
         return String::new();
     }
     let mut text = format!(
-        "\n**Goals**\n\n| {} |\n|---|---|---|---:|---|\n",
+        "\n**Goals**\n\n| {} |\n|---|---|---:|---|---|\n",
         goals::HEAD.join(" | ")
     );
     for line in lines {
@@ -60,9 +60,9 @@ fn goals(results: &Results) -> String {
             "| {} | {} | {} | {} | {} |\n",
             line.what,
             line.goal,
-            line.place,
             line.measured,
-            if line.is_met { "met" } else { "**missed**" }
+            if line.is_met { "met" } else { "**missed**" },
+            line.place
         );
     }
     text

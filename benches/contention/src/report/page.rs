@@ -10,7 +10,7 @@ use super::{
 };
 use crate::measured::{Cell, Results, Series};
 use crate::strategy::{Strategy, BY_HAND, LIBRARY, QUEUE_UPDATE, QUEUE_WITH_ROW_LOCK, UPDATE_ROW};
-use crate::summary::{of_cell, short, Figure, Summary};
+use crate::summary::{count, of_cell, short, Figure, Summary};
 use crate::workload::Workload;
 
 const STYLE: &str = include_str!("page.css");
@@ -63,6 +63,9 @@ fn section(results: &Results, group: &[&Cell]) -> Result<String> {
         first.workload.name(),
         network(results, first)
     );
+    if first.beside > 0 {
+        heading += &format!(", {} threads beside", count(first.beside));
+    }
     if first.hold_ms > 0.0 {
         heading += &format!(", rows held for {} ms more", short(first.hold_ms));
     }
@@ -210,9 +213,9 @@ fn goals(results: &Results) -> String {
             vec![
                 line.what,
                 line.goal,
-                line.place,
                 line.measured.to_string(),
                 if line.is_met { "met" } else { "missed" }.to_owned(),
+                line.place,
             ]
         })
         .collect();
