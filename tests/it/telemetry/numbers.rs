@@ -193,7 +193,7 @@ macro_rules! turned_away {
                 })
             });
             is_held.recv().unwrap();
-            for _ in 0..$waiting {
+            for () in std::iter::repeat_n((), $waiting) {
                 scope.spawn(update);
             }
             let all = || queue.stats().waiting == $waiting;
