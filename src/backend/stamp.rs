@@ -51,6 +51,10 @@ pub trait StampBackend: Backend {
     /// Whether the stamp is one of a row whose versions the server tells apart.
     #[doc(hidden)]
     fn is_valid(stamp: &Self::Stamp) -> bool;
+
+    /// Whether both are stamps of the same version of a row, whatever the session.
+    #[doc(hidden)]
+    fn is_same_row(one: &Self::Stamp, other: &Self::Stamp) -> bool;
 }
 
 /// For a backend without stamps.
@@ -91,6 +95,10 @@ macro_rules! without_stamps {
             }
 
             fn is_valid(_: &i32) -> bool {
+                false
+            }
+
+            fn is_same_row(_: &i32, _: &i32) -> bool {
                 false
             }
         }

@@ -117,4 +117,8 @@ impl StampBackend for Pg {
     fn is_valid((xmin, ..): &Stamp) -> bool {
         xmin.is_some()
     }
+
+    fn is_same_row((one, ..): &Stamp, (other, ..): &Stamp) -> bool {
+        one.is_some() && one == other
+    }
 }

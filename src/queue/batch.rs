@@ -42,6 +42,47 @@ impl<M> Change<M> {
     fn answer(self, transaction: Result<(), LockError>) {
         self.job.answer(transaction);
     }
+
+    /// Runs it on the model.
+    fn apply<R: Rules<M>>(&mut self, model: &M, before: &Before<M, R>, rules: &R) -> Applied<M> {
+        self.counts = false;
+        let Some(changed) = self.job.run(model) else {
+            return Applied::Nothing;
+        };
+        if rules.key(&changed) != before.key {
+            self.job.refuse(rules.key_changed(&before.key));
+            return Applied::Nothing;
+        }
+        self.counts = true;
+        if rules.columns(&changed) == before.columns {
+            Applied::Same(changed)
+        } else {
+            Applied::OtherColumns(changed)
+        }
+    }
+}
+
+/// What a change has made of the model.
+enum Applied<M> {
+    Nothing,
+    Same(M),
+    /// A save writes other columns than before.
+    OtherColumns(M),
+}
+
+/// What is compared with the row as it was before the batch.
+struct Before<M, R: Rules<M>> {
+    key: R::Key,
+    columns: Option<String>,
+}
+
+impl<M, R: Rules<M>> Before<M, R> {
+    fn of(row: &M, rules: &R) -> Self {
+        Self {
+            key: rules.key(row),
+            columns: rules.columns(row),
+        }
+    }
 }
 
 /// Why the transaction of a batch was not committed.
@@ -100,8 +141,7 @@ impl<M, T> Batch<M, T> {
         rules: &impl Rules<M>,
     ) -> Option<M> {
         let begin = Instant::now();
-        let key = rules.key(&row);
-        let columns = rules.columns(&row);
+        let before = Before::of(&row, rules);
         let mut model = row;
         let mut counted = 0;
         let mut len = self.len();
@@ -110,24 +150,23 @@ impl<M, T> Batch<M, T> {
             if let Some(policy) = &bounds.retry {
                 change.tries(policy);
             }
-            change.counts = false;
-            if let Some(changed) = change.job.run(&model) {
-                // `AsChangeset` leaves out the fields that are `None`. A batch that writes other
-                // columns than each of its changes would lose some of what they have set.
-                let alone = rules.columns(&changed) != columns;
-                if rules.key(&changed) != key {
-                    change.job.refuse(rules.key_changed(&key));
-                } else if alone && counted > 0 {
-                    // The leader's own is the first, so this one is another caller's.
-                    turn.give_back(self.others.pop().into_iter().collect());
-                    break;
-                } else {
-                    change.counts = true;
+            match change.apply(&model, &before, rules) {
+                Applied::Nothing => {}
+                Applied::Same(changed) => {
                     counted += 1;
                     model = changed;
-                    if alone {
-                        break;
-                    }
+                }
+                // `AsChangeset` leaves out the fields that are `None`. A batch that writes other
+                // columns than each of its changes would lose some of what they have set. The
+                // leader's own is the first, so this one is another caller's.
+                Applied::OtherColumns(_) if counted > 0 => {
+                    turn.give_back(self.others.pop().into_iter().collect());
+                    break;
+                }
+                Applied::OtherColumns(changed) => {
+                    counted += 1;
+                    model = changed;
+                    break;
                 }
             }
             if len >= bounds.largest_batch || begin.elapsed() >= bounds.longest_batch {
@@ -142,6 +181,48 @@ impl<M, T> Batch<M, T> {
         }
         self.counted = counted;
         (counted > 0).then_some(model)
+    }
+
+    /// Runs the same changes once more on another row. `None` if they can't be one batch there.
+    pub(super) fn run_again(&mut self, row: M, rules: &impl Rules<M>) -> Option<M> {
+        let before = Before::of(&row, rules);
+        let mut model = row;
+        let mut counted = 0;
+        let others = self.others.iter_mut().filter_map(Taken::job);
+        for change in self.own.iter_mut().chain(others) {
+            match change.apply(&model, &before, rules) {
+                Applied::Nothing => {}
+                Applied::Same(changed) => {
+                    counted += 1;
+                    model = changed;
+                }
+                Applied::OtherColumns(_) => return None,
+            }
+        }
+        self.counted = counted;
+        Some(model)
+    }
+
+    /// Nothing is written, and the changes are to run on a row that is locked: those of others go
+    /// back to the line. `false` if the leader's own has panicked, and with it its answer.
+    pub(super) fn restart(&mut self, turn: &Turn<'_, RowKey, Change<M>, T>) -> bool {
+        self.is_committing = false;
+        let mut back = Vec::new();
+        for mut taken in mem::take(&mut self.others) {
+            // A panic is the caller's own, and its closure is not run once more.
+            if taken.job().is_some_and(|change| change.job.has_panicked()) {
+                taken.finish(|change| change.answer(Ok(())));
+            } else {
+                back.push(taken);
+            }
+        }
+        turn.give_back(back);
+        !self.own.as_ref().is_some_and(|own| own.job.has_panicked())
+    }
+
+    /// How many changes count.
+    pub(super) fn counted(&self) -> usize {
+        self.counted
     }
 
     /// Decides what becomes of each change, now that the end of the transaction is known: an

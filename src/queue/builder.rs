@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 
+use super::kept::Rows;
 use super::lines::Lines;
 use super::stats::Counter;
 use super::{RowQueue, Shared};
@@ -169,6 +170,7 @@ impl<C, M, S, W, H> Builder<C, M, S, W, H> {
                 pool,
                 lock: self.lock,
                 lines,
+                rows: Rows::default(),
                 bounds: self.bounds,
                 counter: Counter::default(),
             }),

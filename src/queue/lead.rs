@@ -1,28 +1,26 @@
-//! How a caller leads: it runs one transaction after the other, until its own change has an answer.
+//! How a caller leads: it runs one batch after the other, until its own change has an answer.
 
-use std::any::Any;
-use std::marker::PhantomData;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Instant;
 
+use diesel::associations::HasTable;
 use diesel::query_source::Table;
-use diesel::r2d2::{ConnectionManager, PooledConnection, R2D2Connection};
+use diesel::r2d2::R2D2Connection;
 
-use super::batch::{Batch, Change, Ended, Fault, Rules};
-use super::{Kept, QueueTurn, RowQueue};
+use super::batch::{Batch, Change, Ended, Fault};
+use super::kept::{check_in, Kept};
+use super::{QueueTurn, RowQueue};
 use crate::backend::LockBackend;
-use crate::connection::{mark_broken, LockConnection};
+use crate::connection::{status, LockConnection};
 use crate::error::LockError;
 use crate::hold::LockHold;
-use crate::locked::Locked;
-use crate::retry::Failure;
-use crate::row_lock::{attempt, Lock, OneByKey, RowLock, Signal, Target};
+use crate::row_lock::{Lock, RowLock};
 use crate::sql::clause::{EveryTable, LockStrength, LockWait, Within};
-use crate::sql::key::{KeyValue, KeyedBy};
-use crate::sql::save::Savable;
 use crate::telemetry::Call;
+use crate::update_row::UpdateTarget;
 
-type Pooled<C> = PooledConnection<ConnectionManager<C>>;
+/// The lock of a queue, for one attempt.
+pub(super) type LockOf<S, W, H> = RowLock<S, Within<W>, EveryTable, H>;
 
 impl<C, M, S, W, H> RowQueue<C, M, S, W, H>
 where
@@ -31,38 +29,63 @@ where
     W: LockWait<C::Backend>,
     H: LockHold<C::Backend>,
 {
-    /// Runs the transaction for this change and for those that come meanwhile. If the change has to
-    /// run again, its caller goes on leading; the others go back to the line, and don't keep it.
+    /// Runs the batch of this change and of those that come meanwhile. If the change has to run
+    /// again, its caller goes on leading; the others go back to the line, and don't keep it.
     #[track_caller]
-    pub(super) fn lead<K, Kind>(&self, id: &K, mut turn: QueueTurn<'_, M>, own: Change<M>)
+    pub(super) fn lead<K, Kind>(&self, id: &K, mut turn: QueueTurn<'_, C, M>, own: Change<M>)
     where
-        M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
-        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, Within<W>, EveryTable, H>, M, ()>,
+        M: HasTable<Table: Table> + Clone + 'static,
+        K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
         let call = Self::call();
+        let mut kept = turn.kept();
         let mut next = Some(own);
         while let Some(own) = next.take() {
-            self.pause_before(&own);
-            let mut ended = self.lead_once(id, &call, &mut turn, own);
+            self.pause_before(&own, &mut kept);
+            let mut ended = self.lead_once(id, &call, &mut turn, own, &mut kept);
             next = ended.again.take();
             if next.is_none() {
                 // A caller that comes again with its next change is to be in the line before the
-                // next batch begins. A server's round trips leave time for that; without them the
-                // next one is called last.
-                let turn = (C::Backend::CONNECTIONS_PER_ROW == 1).then_some(turn);
-                drop(ended);
-                drop(turn);
+                // next batch begins. The round trips of a lock leave time for that; without them
+                // the next one is called last.
+                if C::Backend::CONNECTIONS_PER_ROW == 1 || turn.is_alone() {
+                    drop(ended);
+                    self.hand_on(turn, kept);
+                } else {
+                    self.hand_on(turn, kept);
+                    drop(ended);
+                }
                 return;
             }
         }
     }
 
-    /// The policy's pause, if an attempt of this change has failed.
-    fn pause_before(&self, change: &Change<M>) {
+    /// Ends the turn. The connection goes to the next one, if a caller waits, or to the pool.
+    fn hand_on(&self, turn: QueueTurn<'_, C, M>, kept: Option<Kept<C>>) {
+        match kept {
+            Some(kept) if kept.is_overdue(&self.shared.pool) => {
+                // The connection first: the next caller of this row may wait for one, too.
+                check_in(kept, false);
+                drop(turn);
+            }
+            Some(kept) => {
+                if let Some(kept) = turn.leave(kept) {
+                    check_in(kept, false);
+                }
+            }
+            None => drop(turn),
+        }
+    }
+
+    /// The policy's pause, if an attempt of this change has failed. No connection is held
+    /// meanwhile.
+    fn pause_before(&self, change: &Change<M>, kept: &mut Option<Kept<C>>) {
         if let (Some(policy), Some(not_before)) = (&self.shared.bounds.retry, change.not_before) {
             let pause = not_before.saturating_duration_since(Instant::now());
             if !pause.is_zero() {
+                if let Some(kept) = kept.take() {
+                    check_in(kept, false);
+                }
                 policy.pause(pause);
             }
         }
@@ -73,125 +96,76 @@ where
         &self,
         id: &K,
         call: &Call,
-        turn: &mut QueueTurn<'_, M>,
+        turn: &mut QueueTurn<'_, C, M>,
         mut own: Change<M>,
-    ) -> Ended<M, Kept>
+        kept: &mut Option<Kept<C>>,
+    ) -> Ended<M, Kept<C>>
     where
-        M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
-        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, Within<W>, EveryTable, H>, M, ()>,
+        M: Clone + 'static,
+        K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
         let policy = self.shared.bounds.retry.as_ref();
         // The deadline of the policy bounds the wait for the lock, too.
         let left = policy.and_then(|policy| policy.left(own.tries(policy)));
-        let lock = self.shared.lock.within(left);
-        let mut batch = Batch::new(own);
-        let mut held = None;
-        let end = self.connection(call).map_err(Fault::Error);
-        let end = end.and_then(|mut conn| {
-            let end = self.transact(id, call, turn, lock, &mut conn, &mut batch, &mut held);
-            check_in(conn, end.is_err());
+        let mut attempt = Attempt {
+            queue: self,
+            id,
+            call,
+            lock: self.shared.lock.within(left),
+            turn,
+            batch: Batch::new(own),
+            held: None,
+        };
+        let taken = match kept.take() {
+            Some(kept) => Ok(kept),
+            None => self.connection(call).map(Kept::new),
+        };
+        let end = taken.map_err(Fault::Error).and_then(|taken| {
+            let mut taken = taken;
+            let end = catch_unwind(AssertUnwindSafe(|| attempt.run(&mut taken)));
             match end {
-                Ok(end) => end.map_err(|error| Fault::Error(self.or_expired(error, held))),
-                Err(panic) => Err(Fault::Panic(panic)),
+                Ok(Err(error)) if !stays_usable(&error, &mut taken) => {
+                    check_in(taken, false);
+                    Err(Fault::Error(self.or_expired(error, attempt.held)))
+                }
+                Ok(end) => {
+                    *kept = Some(taken);
+                    end.map_err(Fault::Error)
+                }
+                Err(panic) => {
+                    check_in(taken, true);
+                    Err(Fault::Panic(panic))
+                }
             }
         });
-        if let Some(since) = held {
+        if let Some(since) = attempt.held {
             self.shared.counter.held(since.elapsed());
-            self.shared.counter.batch(batch.len());
+            self.shared.counter.batch(attempt.batch.len());
         }
+        let Attempt { batch, turn, .. } = attempt;
         batch.end(end, policy, turn)
-    }
-
-    /// The transaction; `Err` if it panicked.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one attempt")]
-    fn transact<K, Kind>(
-        &self,
-        id: &K,
-        call: &Call,
-        turn: &mut QueueTurn<'_, M>,
-        lock: RowLock<S, Within<W>, EveryTable, H>,
-        conn: &mut Pooled<C>,
-        batch: &mut Batch<M, Kept>,
-        held: &mut Option<Instant>,
-    ) -> Result<Result<(), LockError>, Box<dyn Any + Send>>
-    where
-        M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
-        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, Within<W>, EveryTable, H>, M, ()>,
-    {
-        let bounds = &self.shared.bounds;
-        loop {
-            let was_wide = self.shared.lines.is_wide();
-            let work = |conn: &mut C, row: Locked<'_, M>| {
-                turn.acquired(true);
-                *held = Some(Instant::now());
-                let rules = RowRules::<K, Kind, C::Backend>(PhantomData);
-                if let Some(row) = batch.run(row.into_inner(), turn, bounds, &rules) {
-                    if !row.save(id, conn)? {
-                        // A trigger skips the row, or MariaDB 11.8 answers so because the UPDATE was
-                        // cancelled.
-                        return Err(LockError::Aborted { source: None });
-                    }
-                }
-                // From here on the COMMIT may be on its way.
-                batch.is_committing = true;
-                Ok(())
-            };
-            let end = catch_unwind(AssertUnwindSafe(|| {
-                attempt(lock, call, &mut **conn, OneByKey(id), Signal::NONE, work)
-                    .map_err(Failure::into_error)
-                    .inspect_err(|error| call.closure_failed(error))
-            }));
-            if let (Ok(Err(error)), None) = (&end, &held) {
-                if was_wide && self.is_too_wide(error) {
-                    continue;
-                }
-            }
-            return end;
-        }
     }
 }
 
-/// Gives the connection back to the pool.
-///
-/// That runs code of the user's, a customizer's. A panic of it says nothing of the transaction, and
-/// must not keep the callers of the batch from their answers.
-fn check_in<C>(mut conn: Pooled<C>, has_panicked: bool)
+/// Whether the session is as it was before the server refused a change.
+fn stays_usable<C>(error: &LockError, kept: &mut Kept<C>) -> bool
 where
     C: R2D2Connection + LockConnection + 'static,
 {
-    let _ = catch_unwind(AssertUnwindSafe(move || {
-        if has_panicked {
-            // As r2d2 does while a thread panics: the pool must not lend it again.
-            mark_broken(&mut *conn);
-        }
-        drop(conn);
-    }));
+    matches!(error, LockError::Database(_)) && status(&mut *kept.conn).depth == Some(0)
 }
 
-/// The rules of a model with the key `K`.
-struct RowRules<K, Kind, DB>(PhantomData<(K, Kind, DB)>);
-
-impl<M, K, Kind, DB> Rules<M> for RowRules<K, Kind, DB>
+/// One attempt at a batch.
+pub(super) struct Attempt<'a, 't, C, M, S, W, H, K>
 where
-    DB: LockBackend,
-    M: KeyedBy<K> + Savable<K, Kind, DB>,
-    K: KeyValue<<M::Table as Table>::PrimaryKey, DB, Kind>,
+    C: R2D2Connection + LockConnection + 'static,
 {
-    type Key = K;
-
-    fn key(&self, model: &M) -> K {
-        model.key()
-    }
-
-    fn key_changed(&self, key: &K) -> LockError {
-        LockError::KeyChanged {
-            key: format!("{key:?}"),
-        }
-    }
-
-    fn columns(&self, model: &M) -> Option<String> {
-        model.set_clause()
-    }
+    pub(super) queue: &'a RowQueue<C, M, S, W, H>,
+    pub(super) id: &'a K,
+    pub(super) call: &'a Call,
+    pub(super) lock: LockOf<S, W, H>,
+    pub(super) turn: &'a mut QueueTurn<'t, C, M>,
+    pub(super) batch: Batch<M, Kept<C>>,
+    /// Since when the changes run.
+    pub(super) held: Option<Instant>,
 }

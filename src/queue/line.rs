@@ -24,6 +24,8 @@ pub(in crate::queue) struct Line<J, T> {
     pub(in crate::queue) acquiring: Option<u64>,
     holding: usize,
     batch_is_held: bool,
+    /// The turn that holds is not to be waited for at the server.
+    is_alone: bool,
     /// How many jobs at the head of the line failed together. At least one of them is to blame.
     suspects: usize,
     /// Since jobs were last suspected, some have passed.
@@ -85,6 +87,7 @@ impl<J, T> Default for Line<J, T> {
             acquiring: None,
             holding: 0,
             batch_is_held: false,
+            is_alone: false,
             suspects: 0,
             has_passed: false,
         }
@@ -109,7 +112,7 @@ impl<J, T> Line<J, T> {
     /// Gives the next caller in the line its turn, if there is one to give, and `kept` with it.
     /// Returns what was not passed on.
     pub(in crate::queue) fn call_next(&mut self, width: usize, kept: Option<T>) -> Option<T> {
-        if self.acquiring.is_some() || self.holding >= width {
+        if self.acquiring.is_some() || self.holding >= width || self.is_alone {
             return kept;
         }
         // A caller that comes for a turn of its own, and not with a job, may acquire meanwhile.
@@ -140,6 +143,18 @@ impl<J, T> Line<J, T> {
         self.batch_is_held |= batch;
     }
 
+    /// Whether no other turn holds.
+    pub(in crate::queue) fn is_free(&self) -> bool {
+        self.holding == 0
+    }
+
+    /// A turn holds from now on for a batch of jobs, without a lock at the server: no other one may
+    /// acquire meanwhile, or the batch would wait for that and then miss.
+    pub(in crate::queue) fn begin_alone(&mut self) {
+        self.begin_to_hold(true);
+        self.is_alone = true;
+    }
+
     /// A turn that has not begun to hold is over.
     pub(in crate::queue) fn end_acquiring(&mut self) {
         self.acquiring = None;
@@ -150,6 +165,7 @@ impl<J, T> Line<J, T> {
         self.holding -= 1;
         // With two turns for a key, the one that ends need not be the one with the batch.
         self.batch_is_held &= !batch;
+        self.is_alone = false;
     }
 
     /// The job at the head of the line, for a batch that has `taken` jobs already.

@@ -207,13 +207,12 @@ pub(super) struct Turn<'l, K: Eq + Hash + Clone, J, T> {
 #[derive(Clone, Copy)]
 enum State {
     Acquires,
-    Holds { batch: bool },
+    Holds { batch: bool, alone: bool },
     Over,
 }
 
 impl<K: Eq + Hash + Clone, J, T> Turn<'_, K, J, T> {
     /// What the turn before has [left](Self::leave) for this one.
-    #[allow(dead_code, reason = "only the tests leave anything yet")]
     pub(super) fn kept(&mut self) -> Option<T> {
         self.kept.take()
     }
@@ -224,12 +223,41 @@ impl<K: Eq + Hash + Clone, J, T> Turn<'_, K, J, T> {
         if !matches!(self.state, State::Acquires) {
             return;
         }
-        self.state = State::Holds { batch };
+        self.state = State::Holds {
+            batch,
+            alone: false,
+        };
         let width = self.lines.width();
         self.lines.with_line(&self.key, |line| {
             line.begin_to_hold(batch);
             line.call_next(width, None);
         });
+    }
+
+    pub(super) fn key(&self) -> &K {
+        &self.key
+    }
+
+    /// Whether no other turn holds.
+    pub(super) fn is_free(&self) -> bool {
+        let is_free = self.lines.with_line(&self.key, |line| line.is_free());
+        is_free == Some(true)
+    }
+
+    /// Whether it [holds alone](Self::holds_alone).
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.state, State::Holds { alone: true, .. })
+    }
+
+    /// Holds for a batch of jobs without a lock at the server. No other one acquires meanwhile.
+    pub(super) fn holds_alone(&mut self) {
+        if matches!(self.state, State::Acquires) {
+            self.state = State::Holds {
+                batch: true,
+                alone: true,
+            };
+            self.lines.with_line(&self.key, |line| line.begin_alone());
+        }
     }
 
     /// The job at the head of the line, for a batch that has `taken` jobs already. `None` if the
@@ -265,7 +293,6 @@ impl<K: Eq + Hash + Clone, J, T> Turn<'_, K, J, T> {
 
     /// Ends the turn, and leaves `value` to the caller whose turn is next. Returns it if no caller
     /// waits for a turn now, or the next one has its turn already.
-    #[allow(dead_code, reason = "only the tests leave anything yet")]
     pub(super) fn leave(mut self, value: T) -> Option<T> {
         self.end(Some(value))
     }
@@ -280,7 +307,7 @@ impl<K: Eq + Hash + Clone, J, T> Turn<'_, K, J, T> {
             }
             match state {
                 State::Acquires => line.end_acquiring(),
-                State::Holds { batch } => line.end_holding(batch),
+                State::Holds { batch, .. } => line.end_holding(batch),
                 State::Over => return value,
             }
             line.call_next(width, value)

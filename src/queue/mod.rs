@@ -1,9 +1,11 @@
 #![doc = include_str!("guide.md")]
 
+mod attempt;
 mod batch;
 mod builder;
 mod held;
 mod job;
+mod kept;
 mod key;
 mod lead;
 mod line;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use diesel::associations::HasTable;
+use diesel::connection::Connection;
 use diesel::query_source::Table;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection, R2D2Connection};
 
@@ -27,10 +30,13 @@ use self::builder::Bounds;
 pub use self::builder::Builder;
 use self::held::Held;
 use self::job::post;
+use self::kept::{Kept, Rows};
 use self::key::RowKey;
+use self::lead::LockOf;
 use self::lines::{Lines, Turn, Waited};
 use self::stats::Counter;
 pub use self::stats::QueueStats;
+use crate::backend::stamp::StampBackend;
 use crate::backend::LockBackend;
 use crate::connection::LockConnection;
 use crate::error::LockError;
@@ -38,20 +44,20 @@ use crate::hold::{LockHold, Unlimited};
 use crate::locked::Locked;
 use crate::retry::Failure;
 use crate::row_lock::{attempt, Lock, OneByKey, RowLock, Signal, Target};
-use crate::sql::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait, Within};
-use crate::sql::key::{KeyValue, KeyedBy};
-use crate::sql::save::Savable;
+use crate::sql::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait};
+use crate::sql::key::KeyedBy;
 use crate::telemetry::{table_in, Call};
+use crate::update_row::UpdateTarget;
 
-/// What a turn leaves to the next one.
-type Kept = ();
+/// The stamp of a row on this backend.
+type Stamp<C> = <<C as Connection>::Backend as StampBackend>::Stamp;
 
-type QueueTurn<'q, M> = Turn<'q, RowKey, Change<M>, Kept>;
+type QueueTurn<'q, C, M> = Turn<'q, RowKey, Change<M>, Kept<C>>;
 
 /// A caller's turn, and its own change, if it came with one. In this order: the thread has the row
 /// until the turn is over.
-struct OwnTurn<'q, M> {
-    turn: QueueTurn<'q, M>,
+struct OwnTurn<'q, C: R2D2Connection + LockConnection + 'static, M> {
+    turn: QueueTurn<'q, C, M>,
     change: Option<Change<M>>,
     _held: Held,
 }
@@ -62,25 +68,26 @@ struct OwnTurn<'q, M> {
 /// [`RowLock`] that it locks by.
 pub struct RowQueue<C, M, S = ForUpdate, W = Block, H = Unlimited>
 where
-    C: R2D2Connection + 'static,
+    C: R2D2Connection + LockConnection + 'static,
 {
     shared: Arc<Shared<C, M, S, W, H>>,
 }
 
 struct Shared<C, M, S, W, H>
 where
-    C: R2D2Connection + 'static,
+    C: R2D2Connection + LockConnection + 'static,
 {
     pool: Pool<ConnectionManager<C>>,
     lock: RowLock<S, W, EveryTable, H>,
     bounds: Bounds,
-    lines: Lines<RowKey, Change<M>, Kept>,
+    lines: Lines<RowKey, Change<M>, Kept<C>>,
+    rows: Rows<M, Stamp<C>>,
     counter: Counter,
 }
 
 impl<C, M, S, W, H> Clone for RowQueue<C, M, S, W, H>
 where
-    C: R2D2Connection + 'static,
+    C: R2D2Connection + LockConnection + 'static,
 {
     fn clone(&self) -> Self {
         Self {
@@ -91,7 +98,7 @@ where
 
 impl<C, M, S, W, H> Debug for RowQueue<C, M, S, W, H>
 where
-    C: R2D2Connection + 'static,
+    C: R2D2Connection + LockConnection + 'static,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RowQueue")
@@ -118,7 +125,7 @@ where
 
 impl<C, M, S, W, H> RowQueue<C, M, S, W, H>
 where
-    C: R2D2Connection + 'static,
+    C: R2D2Connection + LockConnection + 'static,
 {
     /// What it has done, and who waits now.
     pub fn stats(&self) -> QueueStats {
@@ -138,7 +145,7 @@ where
         &self,
         key: RowKey,
         change: Option<Change<M>>,
-    ) -> Result<Option<OwnTurn<'_, M>>, LockError> {
+    ) -> Result<Option<OwnTurn<'_, C, M>>, LockError> {
         // All clones of a queue have this address, and no other queue while one of them is called.
         let address = Arc::as_ptr(&self.shared) as usize;
         if Held::is_held(address, &key) {
@@ -231,8 +238,11 @@ where
         };
         let lock = self.shared.lock;
         let call = Self::call();
+        // The row is written on another session, or by statements of the closure's own.
+        self.shared.rows.forget(own.turn.key());
+        let kept = own.turn.kept();
         // Not before the turn: callers that wait in line must not empty the pool.
-        let mut conn = self.connection(&call)?;
+        let mut kept = kept.map_or_else(|| self.connection(&call).map(Kept::new), Ok)?;
         let mut held = None;
         let mut f = Some(f);
         let result = loop {
@@ -247,7 +257,7 @@ where
                 }
             };
             let key = OneByKey(&id);
-            let result = attempt(lock, &call, &mut *conn, key, Signal::NONE, work);
+            let result = attempt(lock, &call, &mut *kept.conn, key, Signal::NONE, work);
             match &result {
                 Err(Failure::Lock(error)) if f.is_some() && was_wide && self.is_too_wide(error) => {
                 }
@@ -255,7 +265,7 @@ where
             }
         };
         // The connection first: the next one may want it.
-        drop(conn);
+        drop(kept);
         drop(own);
         if let Some(since) = held {
             self.shared.counter.held(since.elapsed());
@@ -297,9 +307,8 @@ where
     #[track_caller]
     pub fn update<K, Kind, R, E, F>(&self, id: K, f: F) -> Result<R, E>
     where
-        M: KeyedBy<K> + Savable<K, Kind, C::Backend> + Clone + 'static,
-        K: KeyValue<<M::Table as Table>::PrimaryKey, C::Backend, Kind> + Send + Sync + 'static,
-        for<'k> OneByKey<'k, K>: Target<'k, C, RowLock<S, Within<W>, EveryTable, H>, M, ()>,
+        M: HasTable<Table: Table> + Clone + 'static,
+        K: UpdateTarget<C, LockOf<S, W, H>, M, Kind> + Send + Sync + 'static,
         F: FnMut(&mut M) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<LockError> + Send + 'static,
@@ -324,7 +333,7 @@ where
         &self,
         id: &K,
         change: Option<Change<M>>,
-    ) -> Result<Option<OwnTurn<'_, M>>, LockError>
+    ) -> Result<Option<OwnTurn<'_, C, M>>, LockError>
     where
         M: HasTable<Table: Table>,
         K: Clone + Eq + Hash + Send + Sync + 'static,

@@ -55,7 +55,6 @@ pub trait Stamped<K, Kind, DB: LockBackend>: Sized {
 
 /// What an `UPDATE … RETURNING` has written.
 #[derive(Debug)]
-#[allow(dead_code, reason = "the queue is to read it")]
 pub struct Rewritten<M, DB: LockBackend> {
     pub(crate) rows: usize,
     /// The row, if it is one, and has a stamp, and can be read as the model.

@@ -3,7 +3,9 @@
 mod missed;
 mod target;
 
-use self::missed::RowMisses;
+use std::fmt::Debug;
+
+pub(crate) use self::missed::RowMisses;
 pub use self::target::UpdateTarget;
 use crate::backend::stamp::StampBackend;
 use crate::backend::{classify, LockBackend, Waiting};
@@ -136,30 +138,11 @@ where
     C: LockConnection,
     K: UpdateTarget<C, RowLock<ForUpdate>, M, Kind>,
 {
-    // The race prover has to know of work on another connection.
-    let seen = played::statements_seen();
-    let read = key.read(conn);
-    played::has_begun(seen);
-    let mut rows = match read.map_err(|error| classify::<C::Backend>(error, Waiting::Session)) {
-        Ok(rows) => rows,
-        // There is no such column, or no right to read it. If it is something else, the locking
-        // statement says so.
-        Err(LockError::Database(_)) => return Ok(Unlocked::NoStamps),
-        Err(error) => {
-            call.failed(&error);
-            return Err(error);
-        }
+    let (row, stamp) = match read(conn, key).inspect_err(|error| call.failed(error))? {
+        Read::Row(row, stamp) => (row, stamp),
+        Read::LockIt => return Ok(Unlocked::LockIt),
+        Read::NoStamps => return Ok(Unlocked::NoStamps),
     };
-    let (Some((row, stamp)), true) = (rows.pop(), rows.is_empty()) else {
-        return Ok(Unlocked::LockIt);
-    };
-    if !C::Backend::is_valid(&stamp) {
-        return Ok(Unlocked::NoStamps);
-    }
-    // Behind a pooler the row may be one that was not asked for.
-    if !key.is_of(&row) {
-        return Ok(Unlocked::LockIt);
-    }
     let mut attempt = call.attempt();
     attempt.locked();
     let result = try_to_write(conn, key, row, &stamp, f);
@@ -179,6 +162,43 @@ where
     }
 }
 
+/// What a read without a lock came to.
+pub(crate) enum Read<M, S> {
+    Row(M, S),
+    /// There is no such row, or the server has returned another one.
+    LockIt,
+    /// It may be that no row of this table has a stamp.
+    NoStamps,
+}
+
+/// Reads the row with its stamp.
+pub(crate) fn read<C, L, M, K, Kind>(
+    conn: &mut C,
+    key: &K,
+) -> Result<Read<M, <C::Backend as StampBackend>::Stamp>, LockError>
+where
+    C: LockConnection,
+    K: UpdateTarget<C, L, M, Kind>,
+{
+    // The race prover has to know of work on another connection.
+    let seen = played::statements_seen();
+    let rows = key.read(conn);
+    played::has_begun(seen);
+    let mut rows = match rows.map_err(|error| classify::<C::Backend>(error, Waiting::Session)) {
+        Ok(rows) => rows,
+        // There is no such column, or no right to read it. If it is something else, the locking
+        // statement says so.
+        Err(LockError::Database(_)) => return Ok(Read::NoStamps),
+        Err(error) => return Err(error),
+    };
+    Ok(match (rows.pop(), rows.is_empty()) {
+        (Some((_, stamp)), _) if !C::Backend::is_valid(&stamp) => Read::NoStamps,
+        // Behind a pooler the row may be one that was not asked for.
+        (Some((row, stamp)), true) if K::of(&row) == *key => Read::Row(row, stamp),
+        _ => Read::LockIt,
+    })
+}
+
 fn try_to_write<C, M, K, Kind, R, E>(
     conn: &mut C,
     key: &K,
@@ -190,9 +210,9 @@ where
     C: LockConnection,
     K: UpdateTarget<C, RowLock<ForUpdate>, M, Kind>,
 {
-    let value = f(&mut row).map_err(Failure::Own)?;
+    let value = change(&mut row, K::of, f)?;
     // Without a change there is no statement that could say whether the row is still the same.
-    let is_noop = key.is_noop(&row).map_err(LockError::from)?;
+    let is_noop = K::is_noop(&row).map_err(LockError::from)?;
     if !is_noop && run_single(conn, |conn| key.write(&row, stamp, conn))? > 0 {
         return Ok(value);
     }
@@ -217,9 +237,28 @@ where
     let lock = RowLock::for_update();
     let work = |conn: &mut C, row: Locked<'_, M>| {
         let mut row = row.into_inner();
-        let value = f(&mut row)?;
+        let value = change(&mut row, K::of, f).map_err(Failure::into_error)?;
         key.save(&row, conn)?;
         Ok(value)
     };
     attempt(lock, call, conn, key.locked(), Signal::NONE, work).map_err(Failure::into_error)
+}
+
+/// Runs the closure, which may not change the key: the row is written by the one it had.
+fn change<M, K, R, E>(
+    row: &mut M,
+    key_of: impl Fn(&M) -> K,
+    f: &mut impl FnMut(&mut M) -> Result<R, E>,
+) -> Result<R, Failure<E>>
+where
+    K: PartialEq + Debug,
+{
+    let key = key_of(row);
+    let value = f(row).map_err(Failure::Own)?;
+    if key_of(row) == key {
+        return Ok(value);
+    }
+    Err(Failure::Lock(LockError::KeyChanged {
+        key: format!("{key:?}"),
+    }))
 }

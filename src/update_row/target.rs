@@ -36,13 +36,17 @@ pub trait UpdateTarget<C: LockConnection, L, M, Kind>: Clone + Eq + Hash + Debug
     #[doc(hidden)]
     fn read(&self, conn: &mut C) -> QueryResult<Vec<(M, <C::Backend as StampBackend>::Stamp)>>;
 
-    /// Whether the row that was read has this key, as the server was asked for it.
+    /// The key of the row.
     #[doc(hidden)]
-    fn is_of(&self, row: &M) -> bool;
+    fn of(row: &M) -> Self;
+
+    /// The `SET` clause of [`save`](Self::save). `None` if it can't be rendered.
+    #[doc(hidden)]
+    fn set_clause(row: &M) -> Option<String>;
 
     /// Whether a save of the row would change nothing.
     #[doc(hidden)]
-    fn is_noop(&self, row: &M) -> QueryResult<bool>;
+    fn is_noop(row: &M) -> QueryResult<bool>;
 
     /// Writes the row if it is of this stamp. How many rows that were.
     #[doc(hidden)]
@@ -88,11 +92,15 @@ where
         M::read(self, conn)
     }
 
-    fn is_of(&self, row: &M) -> bool {
-        row.key() == *self
+    fn of(row: &M) -> K {
+        row.key()
     }
 
-    fn is_noop(&self, row: &M) -> QueryResult<bool> {
+    fn set_clause(row: &M) -> Option<String> {
+        row.set_clause()
+    }
+
+    fn is_noop(row: &M) -> QueryResult<bool> {
         row.is_noop()
     }
 

@@ -12,7 +12,7 @@ use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::{LockError, Outcome, Retry, RowLock};
 use law::law;
 
-use super::{pool, while_first_holds, BRIEF};
+use super::{pool, while_first_holds, BRIEF, LOCKS};
 use crate::support::calls::assert_error;
 use crate::support::schema::{accounts, Account};
 use crate::support::wait_until;
@@ -220,7 +220,12 @@ fn batch_whose_session_ends_early_has_lost_the_connection(db: &Db) {
 /// the row.
 #[law(postgres, mysql, mariadb)]
 fn change_survives_a_deadlock_with_a_retry_policy(db: &Db) {
-    let (answer, runs) = deadlock!(db, RowQueue::<Conn, Account>::builder().retry(Retry::new()));
+    let (answer, runs) = deadlock!(
+        db,
+        RowQueue::<Conn, Account>::builder()
+            .lock(LOCKS)
+            .retry(Retry::new())
+    );
     answer.unwrap();
     assert_eq!(runs, 2);
     assert_eq!(db.balance(1), 1_001);
@@ -229,7 +234,7 @@ fn change_survives_a_deadlock_with_a_retry_policy(db: &Db) {
 /// Twin: without one.
 #[law(postgres, mysql, mariadb)]
 fn twin_change_without_a_retry_policy_has_the_deadlock(db: &Db) {
-    let (answer, runs) = deadlock!(db, RowQueue::<Conn, Account>::builder());
+    let (answer, runs) = deadlock!(db, RowQueue::<Conn, Account>::builder().lock(LOCKS));
     assert_error!(answer, Deadlock, NotApplied, transient, contention);
     assert_eq!(runs, 1);
     assert_eq!(db.balance(1), 1_000);

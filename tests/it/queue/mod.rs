@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
+use diesel_row_lock::options::{ForUpdate, Timeout};
 use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, RowLock};
 use law::{law, part};
@@ -24,6 +25,10 @@ use crate::support::schema::{accounts, Account, Seat};
 use crate::support::wait_until;
 
 const SHORT: Duration = Duration::from_millis(100);
+
+/// With an option of the lock a batch is never written by a stamp: its changes run while the row is
+/// locked.
+const LOCKS: RowLock<ForUpdate, Timeout> = RowLock::for_update().timeout(Duration::from_secs(30));
 
 /// Not so brief that the server ends the session between two statements on a busy machine.
 const BRIEF: Duration = Duration::from_secs(2);

@@ -215,7 +215,11 @@ fn nested_call_has_a_span_of_its_own_inside(db: &Db) {
 /// Whoever is in the batch has no lock of its own, so no call.
 #[law(postgres, mysql, mariadb)]
 fn batch_of_a_queue_is_one_call_of_whoever_leads_it(db: &Db) {
-    let queue = &RowQueue::<Conn, Account>::new(pool(db.url()));
+    // With an option of the lock the batch is open until the row is locked.
+    let lock = RowLock::for_update().timeout(Duration::from_secs(30));
+    let queue = &RowQueue::<Conn, Account>::builder()
+        .lock(lock)
+        .build(pool(db.url()));
     let threads = thread::scope(|scope| {
         while_held!(db, 1, RowLock::for_update(), {
             [1, 2, 3].map(|number| {

@@ -1,0 +1,249 @@
+//! [`Attempt`]: writes the row by its stamp if that is enough, and locks it otherwise.
+
+use std::marker::PhantomData;
+use std::time::Instant;
+
+use diesel::r2d2::R2D2Connection;
+
+use super::batch::Rules;
+use super::kept::{check_in, Kept};
+use super::lead::{Attempt, LockOf};
+use super::Stamp;
+use crate::backend::stamp::StampBackend;
+use crate::backend::Waiting;
+use crate::connection::{status, LockConnection};
+use crate::error::LockError;
+use crate::hold::LockHold;
+use crate::locked::Locked;
+use crate::retry::Failure;
+use crate::row_lock::{attempt, Lock, Signal};
+use crate::sql::clause::{LockStrength, LockWait};
+use crate::transaction::run_single;
+use crate::update_row::{read, Read, RowMisses, UpdateTarget};
+
+/// What an attempt without a lock came to.
+enum Unlocked<S> {
+    Written,
+    /// Nothing is written.
+    LockIt,
+    /// The same. It may be that no row of this table has a stamp.
+    NoStamps,
+    /// The answer to the statement that asked for this stamp was lost.
+    InDoubt(S, LockError),
+}
+
+impl<C, M, S, W, H, K> Attempt<'_, '_, C, M, S, W, H, K>
+where
+    C: R2D2Connection + LockConnection + 'static,
+    M: Clone + 'static,
+    S: LockStrength<C::Backend>,
+    W: LockWait<C::Backend>,
+    H: LockHold<C::Backend>,
+{
+    pub(super) fn run<Kind>(&mut self, kept: &mut Kept<C>) -> Result<(), LockError>
+    where
+        K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
+    {
+        let misses = RowMisses::of::<M, K>(self.id);
+        let session = kept.session();
+        let rows = &self.queue.shared.rows;
+        let row = rows.take(self.turn.key(), session);
+        if !self.may_be_unlocked(kept) || misses.lock_first() {
+            return self.locked(kept, None);
+        }
+        match self.unlocked(kept, row, misses)? {
+            Unlocked::Written => Ok(()),
+            Unlocked::InDoubt(stamp, error) => self.resolve(kept, &stamp, error),
+            Unlocked::LockIt if self.restart() => self.locked(kept, None),
+            Unlocked::NoStamps if self.restart() => {
+                self.locked(kept, None)?;
+                misses.table_has_no_stamps();
+                Ok(())
+            }
+            Unlocked::LockIt | Unlocked::NoStamps => Ok(()),
+        }
+    }
+
+    /// Whether the row may be written without a lock: no option of the lock asks for one, and no
+    /// other turn holds it.
+    fn may_be_unlocked(&self, kept: &mut Kept<C>) -> bool {
+        let request = self.lock.request();
+        let settings = request.settings;
+        let is_plain = settings.waiting == Waiting::Session
+            && settings.hold.is_none()
+            && settings.isolation.is_none()
+            && request.commit_token.is_none();
+        C::Backend::HAS_STAMPS
+            && is_plain
+            && status(&mut *kept.conn).depth == Some(0)
+            && self.turn.is_free()
+    }
+
+    fn restart(&mut self) -> bool {
+        self.held = None;
+        self.batch.restart(self.turn)
+    }
+
+    /// Runs the changes on the row as it was last read, and writes it if it is still that.
+    fn unlocked<Kind>(
+        &mut self,
+        kept: &mut Kept<C>,
+        row: Option<(M, Stamp<C>)>,
+        misses: RowMisses,
+    ) -> Result<Unlocked<Stamp<C>>, LockError>
+    where
+        K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
+    {
+        let conn = &mut *kept.conn;
+        let (row, stamp) = match row {
+            Some(row) => row,
+            None => match read(conn, self.id).inspect_err(|error| self.call.failed(error))? {
+                Read::Row(row, stamp) => (row, stamp),
+                Read::LockIt => return Ok(Unlocked::LockIt),
+                Read::NoStamps => return Ok(Unlocked::NoStamps),
+            },
+        };
+        self.turn.holds_alone();
+        self.held = Some(Instant::now());
+        let mut told = self.call.attempt();
+        told.locked();
+        let rules = RowRules::<C, LockOf<S, W, H>, K, Kind>(PhantomData);
+        let bounds = &self.queue.shared.bounds;
+        let changed = self.batch.run(row, self.turn, bounds, &rules);
+        let changed = changed.filter(|row| K::is_noop(row).is_ok_and(|is_noop| !is_noop));
+        let Some(row) = changed else {
+            // Answers that write nothing may be untrue by now. They are given of a row that is
+            // locked.
+            told.end::<_, LockError>(&Ok(()));
+            return Ok(Unlocked::LockIt);
+        };
+        // From here on the row may be written.
+        self.batch.is_committing = true;
+        let result = run_single(conn, |conn| self.id.rewrite(&row, Some(&stamp), conn));
+        let result = result.map_err(Failure::<LockError>::Lock);
+        told.end(&result);
+        match result.map_err(Failure::into_error) {
+            Ok(written) if written.rows > 0 => {
+                misses.hit();
+                if let Some(row) = written.row {
+                    let session = kept.session();
+                    self.queue.shared.rows.put(self.turn.key(), session, row);
+                }
+                Ok(Unlocked::Written)
+            }
+            Ok(_) | Err(LockError::SerializationFailure { .. }) => {
+                misses.missed();
+                Ok(Unlocked::LockIt)
+            }
+            Err(error @ LockError::CommitUnknown { .. }) => Ok(Unlocked::InDoubt(stamp, error)),
+            // One change alone: whether it is refused is said of a row that is locked.
+            Err(LockError::Database(_)) if self.batch.counted() == 1 => Ok(Unlocked::LockIt),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs the same changes again if it can be shown that their statement was not executed.
+    ///
+    /// The row is locked on another session. If it still has the stamp that the statement asked
+    /// for, the statement is not part of this server's history: it would have written a later
+    /// transaction's id, and every id after it is later still. Neither can it come late: this
+    /// transaction writes the row, and gives it another stamp. If the row has another stamp, only
+    /// the lost answer could tell whose that is.
+    fn resolve<Kind>(
+        &mut self,
+        kept: &mut Kept<C>,
+        stamp: &Stamp<C>,
+        in_doubt: LockError,
+    ) -> Result<(), LockError>
+    where
+        K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
+    {
+        let Ok(conn) = self.queue.connection(self.call) else {
+            return Err(in_doubt);
+        };
+        check_in(std::mem::replace(kept, Kept::new(conn)), false);
+        self.locked(kept, Some(stamp)).map_err(|_| in_doubt)
+    }
+
+    /// Locks the row, runs the changes on it and writes it. With a stamp, only if the row has that
+    /// one, and the changes that the batch has.
+    fn locked<Kind>(
+        &mut self,
+        kept: &mut Kept<C>,
+        unchanged: Option<&Stamp<C>>,
+    ) -> Result<(), LockError>
+    where
+        K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
+    {
+        let queue = self.queue;
+        loop {
+            let was_wide = queue.shared.lines.is_wide();
+            let (id, turn, batch, held) =
+                (self.id, &mut *self.turn, &mut self.batch, &mut self.held);
+            let work = |conn: &mut C, row: Locked<'_, M>| {
+                let rules = RowRules::<C, LockOf<S, W, H>, K, Kind>(PhantomData);
+                let row = row.into_inner();
+                let changed = if let Some(unchanged) = unchanged {
+                    match read(conn, id)? {
+                        Read::Row(row, now) if C::Backend::is_same_row(&now, unchanged) => {
+                            batch.run_again(row, &rules)
+                        }
+                        _ => None,
+                    }
+                    .map(Some)
+                    .ok_or(LockError::Abandoned)?
+                } else {
+                    turn.acquired(true);
+                    *held = Some(Instant::now());
+                    batch.run(row, turn, &queue.shared.bounds, &rules)
+                };
+                if let Some(row) = changed {
+                    id.save(&row, conn)?;
+                }
+                // From here on the COMMIT may be on its way.
+                batch.is_committing = true;
+                Ok(())
+            };
+            let end = attempt(
+                self.lock,
+                self.call,
+                &mut *kept.conn,
+                id.locked(),
+                Signal::NONE,
+                work,
+            )
+            .map_err(Failure::into_error)
+            .inspect_err(|error| self.call.closure_failed(error));
+            // The closure has not run: the second connection's snapshot was too old.
+            match end {
+                Err(error) if self.held.is_none() && was_wide && queue.is_too_wide(&error) => {}
+                end => return end,
+            }
+        }
+    }
+}
+
+/// The rules of a model with the key `K`.
+struct RowRules<C, L, K, Kind>(PhantomData<(C, L, K, Kind)>);
+
+impl<C, L, M, K, Kind> Rules<M> for RowRules<C, L, K, Kind>
+where
+    C: LockConnection,
+    K: UpdateTarget<C, L, M, Kind>,
+{
+    type Key = K;
+
+    fn key(&self, model: &M) -> K {
+        K::of(model)
+    }
+
+    fn key_changed(&self, key: &K) -> LockError {
+        LockError::KeyChanged {
+            key: format!("{key:?}"),
+        }
+    }
+
+    fn columns(&self, model: &M) -> Option<String> {
+        K::set_clause(model)
+    }
+}
