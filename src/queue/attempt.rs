@@ -1,11 +1,13 @@
 //! [`Attempt`]: writes the row by its stamp if that is enough, and locks it otherwise.
 
 use std::marker::PhantomData;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::time::Instant;
 
 use diesel::r2d2::R2D2Connection;
 
 use super::batch::Rules;
+use super::job::Panic;
 use super::kept::{check_in, Kept};
 use super::lead::{Attempt, LockOf};
 use super::Stamp;
@@ -30,6 +32,8 @@ enum Unlocked<S> {
     NoStamps,
     /// The answer to the statement that asked for this stamp was lost.
     InDoubt(S, LockError),
+    /// That statement panicked, on its way or behind its answer.
+    Panicked(S, Panic),
 }
 
 impl<C, M, S, W, H, K> Attempt<'_, '_, C, M, S, W, H, K>
@@ -53,7 +57,14 @@ where
         }
         match self.unlocked(kept, row, misses)? {
             Unlocked::Written => Ok(()),
-            Unlocked::InDoubt(stamp, error) => self.resolve(kept, &stamp, error),
+            Unlocked::InDoubt(stamp, error) => {
+                let result = self.resolve(kept, &stamp, false);
+                result.unwrap_or(Err(error))
+            }
+            Unlocked::Panicked(stamp, panic) => {
+                let result = self.resolve(kept, &stamp, true);
+                result.unwrap_or_else(|| resume_unwind(panic))
+            }
             Unlocked::LockIt if self.restart() => self.locked(kept, None),
             Unlocked::NoStamps if self.restart() => {
                 self.locked(kept, None)?;
@@ -119,7 +130,13 @@ where
         };
         // From here on the row may be written.
         self.batch.is_committing = true;
-        let result = run_single(conn, |conn| self.id.rewrite(&row, Some(&stamp), conn));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            run_single(conn, |conn| self.id.rewrite(&row, Some(&stamp), conn))
+        }));
+        let result = match result {
+            Ok(result) => result,
+            Err(panic) => return Ok(Unlocked::Panicked(stamp, panic)),
+        };
         let result = result.map_err(Failure::<LockError>::Lock);
         told.end(&result);
         match result.map_err(Failure::into_error) {
@@ -142,7 +159,8 @@ where
         }
     }
 
-    /// Runs the same changes again if it can be shown that their statement was not executed.
+    /// Runs the same changes again if it can be shown that their statement was not executed. `None`
+    /// if it can't.
     ///
     /// The row is locked on another session. If it still has the stamp that the statement asked
     /// for, the statement is not part of this server's history: it would have written a later
@@ -153,24 +171,24 @@ where
         &mut self,
         kept: &mut Kept<C>,
         stamp: &Stamp<C>,
-        in_doubt: LockError,
-    ) -> Result<(), LockError>
+        has_panicked: bool,
+    ) -> Option<Result<(), LockError>>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
-        let Ok(conn) = self.queue.connection(self.call) else {
-            return Err(in_doubt);
-        };
-        check_in(std::mem::replace(kept, Kept::new(conn)), false);
-        self.locked(kept, Some(stamp)).map_err(|_| in_doubt)
+        let conn = self.queue.connection(self.call).ok()?;
+        check_in(std::mem::replace(kept, Kept::new(conn)), has_panicked);
+        let mut was_executed = None;
+        let result = self.locked(kept, Some((stamp, &mut was_executed)));
+        (was_executed == Some(false)).then_some(result)
     }
 
     /// Locks the row, runs the changes on it and writes it. With a stamp, only if the row has that
-    /// one, and the changes that the batch has.
+    /// one, and the changes that the batch has: the statement that asked for it was not executed.
     fn locked<Kind>(
         &mut self,
         kept: &mut Kept<C>,
-        unchanged: Option<&Stamp<C>>,
+        mut unchanged: Option<(&Stamp<C>, &mut Option<bool>)>,
     ) -> Result<(), LockError>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
@@ -183,9 +201,12 @@ where
             let work = |conn: &mut C, row: Locked<'_, M>| {
                 let rules = RowRules::<C, LockOf<S, W, H>, K, Kind>(PhantomData);
                 let row = row.into_inner();
-                let changed = if let Some(unchanged) = unchanged {
+                let changed = if let Some((unchanged, was_executed)) = &mut unchanged {
                     match read(conn, id)? {
                         Read::Row(row, now) if C::Backend::is_same_row(&now, unchanged) => {
+                            // From here on a failure is one of this transaction only.
+                            **was_executed = Some(false);
+                            batch.is_committing = false;
                             batch.run_again(row, &rules)
                         }
                         _ => None,

@@ -234,6 +234,7 @@ impl<K: Eq + Hash + Clone, J, T> Turn<'_, K, J, T> {
         });
     }
 
+    #[cfg_attr(test, allow(dead_code))]
     pub(super) fn key(&self) -> &K {
         &self.key
     }

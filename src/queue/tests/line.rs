@@ -33,6 +33,8 @@ pub(super) enum Mistake {
     BackAtTheEnd,
     /// The jobs that failed together are all taken again.
     SuspectsAreForgotten,
+    /// Another caller acquires while one holds alone.
+    HasCompany,
     /// A value is left to a caller that is not called.
     ValueIsLost,
 }
@@ -100,6 +102,14 @@ impl<J, T> Line<J, T> {
             self.right.call_next(width, kept)
         };
         kept.filter(|_| !Mistake::ValueIsLost.is_made())
+    }
+
+    pub(super) fn begin_alone(&mut self) {
+        if Mistake::HasCompany.is_made() {
+            self.right.begin_to_hold(true);
+        } else {
+            self.right.begin_alone();
+        }
     }
 
     pub(super) fn end_acquiring(&mut self) {

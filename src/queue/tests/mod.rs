@@ -161,6 +161,9 @@ impl World {
         let mut value = turn.kept();
         let with_job = job.is_some();
         let mut tries = job.map_or(0, |job| job.tries);
+        if with_job && turn.is_free() && thread_rng().gen_bool(0.5) {
+            turn.holds_alone();
+        }
         let taken = loop {
             let row = self.row.lock().unwrap();
             turn.acquired(with_job);
@@ -174,6 +177,10 @@ impl World {
             }
             let end = self.end(tries);
             let mut history = self.history.lock().unwrap();
+            assert!(
+                !turn.is_alone() || history.turns == 1,
+                "another one acquires beside it"
+            );
             let mut others = Vec::new();
             for next in &mut taken {
                 let job = next.job().expect("it has not come back");
@@ -329,6 +336,12 @@ fn planted_lost_wake_ups_are_found() {
 fn planted_disorder_is_found() {
     assert_finds(Mistake::LastComesFirst, CALM, &["out of order"]);
     assert_finds(Mistake::JobsOvertake, CALM, &["out of order"]);
+}
+
+#[test]
+fn planted_company_of_a_turn_that_holds_alone_is_found() {
+    let finding = "another one acquires beside it";
+    assert_finds(Mistake::HasCompany, CALM, &[finding]);
 }
 
 #[test]

@@ -7,11 +7,10 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::OptionalEmptyChangesetExtension;
-use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::{LockError, Locked, Outcome, RowLock};
 use law::law;
 
-use super::{add, in_one_batch, pool, Step};
+use super::{add, in_one_batch, patient, Step};
 use crate::support::calls::assert_error;
 use crate::support::schema::{accounts, seats, Account};
 use crate::support::wait_until;
@@ -47,7 +46,7 @@ macro_rules! taken_by {
 /// what the first one has set.
 #[law(postgres, mysql, mariadb, sqlite)]
 fn acknowledged_change_does_not_vanish_through_none(db: &Db) {
-    let queue = RowQueue::<Conn, Seat>::new(pool(db.url(), 4));
+    let queue = patient::<Conn, Seat>(db.url());
     let row = ("blue".to_owned(), 1);
     let changes = [
         take(Some("Ada")),
@@ -90,7 +89,7 @@ fn twin_one_save_of_both_changes_loses_the_first(db: &Db) {
 /// Changes that write the same columns share a batch.
 #[law(postgres, mysql, mariadb, sqlite)]
 fn changes_that_write_the_same_columns_share_a_batch(db: &Db) {
-    let queue = RowQueue::<Conn, Seat>::new(pool(db.url(), 4));
+    let queue = patient::<Conn, Seat>(db.url());
     let row = ("blue".to_owned(), 1);
     queue.update(row.clone(), take(Some("Ada"))).unwrap();
     let changes = [take(Some("Grace")), take(Some("Radia"))];
@@ -111,7 +110,7 @@ fn rename(id: i32) -> Step<Account> {
 
 #[law(postgres, mysql, mariadb, sqlite)]
 fn change_of_the_primary_key_is_refused_and_the_others_go_on(db: &Db) {
-    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let queue = patient::<Conn, Account>(db.url());
     let mut answers = in_one_batch!(queue, 1, [add(1), rename(2), add(1)]).into_iter();
     let mut answer = || answers.next().unwrap().unwrap();
     answer().unwrap();
@@ -158,7 +157,7 @@ fn skip(stamp: &str) -> &'static str {
 #[law(postgres, sqlite)]
 fn change_whose_update_is_skipped_is_no_success(db: &Db) {
     db.connect().batch_execute(skip(Db::STAMP)).unwrap();
-    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let queue = patient::<Conn, Account>(db.url());
     let alone = queue.update(1, add(7));
     assert_error!(alone, Aborted, NotApplied, lasting, no_contention);
     // In a batch, only the change that it is skipped for.

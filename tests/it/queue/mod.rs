@@ -16,7 +16,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 use diesel_row_lock::options::{ForUpdate, Timeout};
 use diesel_row_lock::queue::RowQueue;
-use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, RowLock};
+use diesel_row_lock::{with_row_lock, LockConnection, LockError, Locked, Outcome, RowLock};
 use law::{law, part};
 
 use crate::support::calls::assert_error;
@@ -361,9 +361,19 @@ macro_rules! while_first_holds {
 }
 use while_first_holds;
 
+/// A queue whose batches end by no time.
+fn patient<C, M>(url: String) -> RowQueue<C, M>
+where
+    C: R2D2Connection + LockConnection + 'static,
+{
+    RowQueue::builder()
+        .longest_batch(Duration::from_secs(20))
+        .build(pool(url, 4))
+}
+
 /// What the callers of these changes get, which wait in the line in this order while a first
 /// change, of another caller, runs: with that one they are a batch. Each answer is that of a
-/// thread. `meanwhile` runs when all of them are in the line.
+/// thread. Of a [`patient`] queue. `meanwhile` runs when all of them are in the line.
 macro_rules! in_one_batch {
     ($queue:ident, $key:expr, $changes:expr) => {
         in_one_batch!($queue, $key, $changes, meanwhile {})

@@ -8,7 +8,7 @@ use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::{LockError, Outcome, RowLock};
 use law::law;
 
-use super::{add, in_one_batch, pool, Step, SHORT};
+use super::{add, in_one_batch, patient, pool, Step, SHORT};
 use crate::support::calls::assert_error;
 use crate::support::schema::Account;
 use crate::support::wait_until;
@@ -16,7 +16,7 @@ use crate::support::wait_until;
 /// The outer call, and the inner one of the same queue or of a clone of it, each of both kinds.
 #[law(postgres, mysql, mariadb, sqlite)]
 fn nested_call_for_the_same_row_is_refused_at_once(db: &Db) {
-    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let queue = patient::<Conn, Account>(db.url());
     let same = queue.clone();
     let update = move || same.update(1, |_| Ok::<_, LockError>(()));
     let same = queue.clone();
@@ -58,7 +58,7 @@ fn nested_call_for_the_same_row_is_refused_at_once(db: &Db) {
 /// The closure runs on the thread of the caller that runs the batch.
 #[law(postgres, mysql, mariadb, sqlite)]
 fn nested_call_of_a_follower_is_refused_too(db: &Db) {
-    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let queue = patient::<Conn, Account>(db.url());
     let same = queue.clone();
     let nested: Step<Account> = Box::new(move |account| {
         account.balance += 1;
@@ -83,7 +83,7 @@ fn nested_call_of_a_follower_is_refused_too(db: &Db) {
 /// On SQLite the lock is that of the whole database.
 #[law(postgres, mysql, mariadb)]
 fn nested_call_for_another_row_goes_on(db: &Db) {
-    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let queue = patient::<Conn, Account>(db.url());
     let same = queue.clone();
     let inner = queue.update(1, move |account| {
         account.balance -= 1;
@@ -100,7 +100,7 @@ fn nested_call_for_another_row_goes_on(db: &Db) {
 /// this one it waits until its timeout ends it.
 #[law(postgres, mysql, mariadb, sqlite)]
 fn twin_nested_call_of_another_queue_waits_until_its_timeout(db: &Db) {
-    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let queue = patient::<Conn, Account>(db.url());
     let other = RowQueue::<Conn, Account>::builder()
         .lock(RowLock::for_update().timeout(SHORT))
         .build(pool(db.url(), 4));

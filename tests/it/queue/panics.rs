@@ -14,7 +14,7 @@ use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::LockError;
 use law::law;
 
-use super::{add, in_one_batch, pool, Step};
+use super::{add, in_one_batch, patient, Step};
 use crate::support::schema::Account;
 use crate::support::wait_until;
 
@@ -43,7 +43,7 @@ fn is_dropped(panic: &(dyn std::any::Any + Send)) -> bool {
 
 #[law(postgres, mysql, mariadb, sqlite)]
 fn captured_value_that_panics_when_dropped_panics_in_its_caller_only(db: &Db) {
-    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let queue = patient::<Conn, Account>(db.url());
     let answers = in_one_batch!(queue, 1, [add(1), explosive(), add(1), add(1)]);
     assert_eq!(db.balance(1), 1_004, "all are committed");
     for (number, answer) in answers.into_iter().enumerate() {
@@ -94,7 +94,9 @@ fn panic_at_the_check_in_leaves_every_answer_as_it_is(db: &Db) {
         .event_handler(Box::new(Explodes))
         .build(ConnectionManager::<Conn>::new(db.url()))
         .unwrap();
-    let queue = RowQueue::<Conn, Account>::new(pool.clone());
+    let queue = RowQueue::<Conn, Account>::builder()
+        .longest_batch(Duration::from_secs(20))
+        .build(pool.clone());
     for answer in in_one_batch!(queue, 1, [add(1), add(1)]) {
         answer.unwrap().unwrap();
     }
@@ -139,7 +141,9 @@ fn panic_at_one_change_before_the_commit_fails_no_other_one(db: &Db) {
         .connection_customizer(Box::new(Instrumented))
         .build(ConnectionManager::<Conn>::new(db.url()))
         .unwrap();
-    let queue = RowQueue::<Conn, Account>::new(pool);
+    let queue = RowQueue::<Conn, Account>::builder()
+        .longest_batch(Duration::from_secs(20))
+        .build(pool);
     let mark: Step<Account> = Box::new(|account| {
         account.owner.push_str("777");
         Ok(())
@@ -161,7 +165,7 @@ fn panic_at_one_change_before_the_commit_fails_no_other_one(db: &Db) {
 /// of them waits for that.
 #[law(postgres, mysql, mariadb, sqlite)]
 fn leader_is_not_kept_for_the_attempts_of_the_others(db: &Db) {
-    let queue = &RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    let queue = &patient::<Conn, Account>(db.url());
     let (runs, is_running) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let (return_of_leader, leader_is_back) = mpsc::channel();
