@@ -8,7 +8,7 @@ use diesel::r2d2::R2D2Connection;
 
 use super::batch::Rules;
 use super::job::Panic;
-use super::kept::{check_in, Kept};
+use super::kept::Kept;
 use super::lead::{Attempt, LockOf};
 use super::Stamp;
 use crate::backend::stamp::StampBackend;
@@ -39,30 +39,33 @@ enum Unlocked<S> {
 impl<C, M, S, W, H, K> Attempt<'_, '_, C, M, S, W, H, K>
 where
     C: R2D2Connection + LockConnection + 'static,
-    M: Clone + 'static,
+    M: Clone + Send + 'static,
     S: LockStrength<C::Backend>,
     W: LockWait<C::Backend>,
     H: LockHold<C::Backend>,
 {
-    pub(super) fn run<Kind>(&mut self, kept: &mut Kept<C>) -> Result<(), LockError>
+    /// The connection is the one that is kept afterwards. There is one, and after a panic it may be
+    /// gone.
+    pub(super) fn run<Kind>(&mut self, place: &mut Option<Kept<C, M>>) -> Result<(), LockError>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
+        let Some(kept) = place else {
+            unreachable!("an attempt has a connection")
+        };
         let misses = RowMisses::of::<M, K>(self.id);
-        let session = kept.session();
-        let rows = &self.queue.shared.rows;
-        let row = rows.take(self.turn.key(), session);
+        let row = kept.row.take();
         if !self.may_be_unlocked(kept) || misses.lock_first() {
             return self.locked(kept, None);
         }
         match self.unlocked(kept, row, misses)? {
             Unlocked::Written => Ok(()),
             Unlocked::InDoubt(stamp, error) => {
-                let result = self.resolve(kept, &stamp, false);
+                let result = self.resolve(place, &stamp, false);
                 result.unwrap_or(Err(error))
             }
             Unlocked::Panicked(stamp, panic) => {
-                let result = self.resolve(kept, &stamp, true);
+                let result = self.resolve(place, &stamp, true);
                 result.unwrap_or_else(|| resume_unwind(panic))
             }
             Unlocked::LockIt if self.restart() => self.locked(kept, None),
@@ -77,7 +80,7 @@ where
 
     /// Whether the row may be written without a lock: no option of the lock asks for one, and no
     /// other turn holds it.
-    fn may_be_unlocked(&self, kept: &mut Kept<C>) -> bool {
+    fn may_be_unlocked(&self, kept: &mut Kept<C, M>) -> bool {
         let request = self.lock.request();
         let settings = request.settings;
         let is_plain = settings.waiting == Waiting::Session
@@ -98,7 +101,7 @@ where
     /// Runs the changes on the row as it was last read, and writes it if it is still that.
     fn unlocked<Kind>(
         &mut self,
-        kept: &mut Kept<C>,
+        kept: &mut Kept<C, M>,
         row: Option<(M, Stamp<C>)>,
         misses: RowMisses,
     ) -> Result<Unlocked<Stamp<C>>, LockError>
@@ -142,10 +145,7 @@ where
         match result.map_err(Failure::into_error) {
             Ok(written) if written.rows > 0 => {
                 misses.hit();
-                if let Some(row) = written.row {
-                    let session = kept.session();
-                    self.queue.shared.rows.put(self.turn.key(), session, row);
-                }
+                kept.row = written.row;
                 Ok(Unlocked::Written)
             }
             Ok(_) | Err(LockError::SerializationFailure { .. }) => {
@@ -169,26 +169,30 @@ where
     /// the lost answer could tell whose that is.
     fn resolve<Kind>(
         &mut self,
-        kept: &mut Kept<C>,
+        place: &mut Option<Kept<C, M>>,
         stamp: &Stamp<C>,
         has_panicked: bool,
     ) -> Option<Result<(), LockError>>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
+        // First: the pool may have no other one.
+        if let Some(lost) = place.take() {
+            lost.check_in(has_panicked);
+        }
         let conn = self.queue.connection(self.call).ok()?;
-        check_in(std::mem::replace(kept, Kept::new(conn)), has_panicked);
-        let mut was_executed = None;
-        let result = self.locked(kept, Some((stamp, &mut was_executed)));
-        (was_executed == Some(false)).then_some(result)
+        let kept = place.insert(Kept::new(conn));
+        let mut is_unchanged = false;
+        let result = self.locked(kept, Some((stamp, &mut is_unchanged)));
+        is_unchanged.then_some(result)
     }
 
     /// Locks the row, runs the changes on it and writes it. With a stamp, only if the row has that
-    /// one, and the changes that the batch has: the statement that asked for it was not executed.
+    /// one, which it then says, and the changes that the batch has.
     fn locked<Kind>(
         &mut self,
-        kept: &mut Kept<C>,
-        mut unchanged: Option<(&Stamp<C>, &mut Option<bool>)>,
+        kept: &mut Kept<C, M>,
+        mut unchanged: Option<(&Stamp<C>, &mut bool)>,
     ) -> Result<(), LockError>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
@@ -201,11 +205,11 @@ where
             let work = |conn: &mut C, row: Locked<'_, M>| {
                 let rules = RowRules::<C, LockOf<S, W, H>, K, Kind>(PhantomData);
                 let row = row.into_inner();
-                let changed = if let Some((unchanged, was_executed)) = &mut unchanged {
+                let changed = if let Some((unchanged, is_unchanged)) = &mut unchanged {
                     match read(conn, id)? {
                         Read::Row(row, now) if C::Backend::is_same_row(&now, unchanged) => {
                             // From here on a failure is one of this transaction only.
-                            **was_executed = Some(false);
+                            **is_unchanged = true;
                             batch.is_committing = false;
                             batch.run_again(row, &rules)
                         }

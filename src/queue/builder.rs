@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 
-use super::kept::Rows;
 use super::lines::Lines;
+use super::rest::Resting;
 use super::stats::Counter;
 use super::{RowQueue, Shared};
 use crate::backend::LockBackend;
@@ -170,7 +170,7 @@ impl<C, M, S, W, H> Builder<C, M, S, W, H> {
                 pool,
                 lock: self.lock,
                 lines,
-                rows: Rows::default(),
+                resting: Resting::new(),
                 bounds: self.bounds,
                 counter: Counter::default(),
             }),

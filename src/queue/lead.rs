@@ -8,7 +8,7 @@ use diesel::query_source::Table;
 use diesel::r2d2::R2D2Connection;
 
 use super::batch::{Batch, Change, Ended, Fault};
-use super::kept::{check_in, Kept};
+use super::kept::Kept;
 use super::{QueueTurn, RowQueue};
 use crate::backend::LockBackend;
 use crate::connection::{status, LockConnection};
@@ -34,11 +34,11 @@ where
     #[track_caller]
     pub(super) fn lead<K, Kind>(&self, id: &K, mut turn: QueueTurn<'_, C, M>, own: Change<M>)
     where
-        M: HasTable<Table: Table> + Clone + 'static,
+        M: HasTable<Table: Table> + Clone + Send + 'static,
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
         let call = Self::call();
-        let mut kept = turn.kept();
+        let mut kept = turn.kept().or_else(|| self.shared.resting.take(turn.key()));
         let mut next = Some(own);
         while let Some(own) = next.take() {
             self.pause_before(&own, &mut kept);
@@ -61,16 +61,20 @@ where
     }
 
     /// Ends the turn. The connection goes to the next one, if a caller waits, or to the pool.
-    fn hand_on(&self, turn: QueueTurn<'_, C, M>, kept: Option<Kept<C>>) {
+    fn hand_on(&self, turn: QueueTurn<'_, C, M>, kept: Option<Kept<C, M>>)
+    where
+        M: Send + 'static,
+    {
         match kept {
             Some(kept) if kept.is_overdue(&self.shared.pool) => {
                 // The connection first: the next caller of this row may wait for one, too.
-                check_in(kept, false);
+                kept.check_in(false);
                 drop(turn);
             }
             Some(kept) => {
+                let key = turn.key().clone();
                 if let Some(kept) = turn.leave(kept) {
-                    check_in(kept, false);
+                    self.shared.resting.put(&key, kept, &self.shared.pool);
                 }
             }
             None => drop(turn),
@@ -79,12 +83,12 @@ where
 
     /// The policy's pause, if an attempt of this change has failed. No connection is held
     /// meanwhile.
-    fn pause_before(&self, change: &Change<M>, kept: &mut Option<Kept<C>>) {
+    fn pause_before(&self, change: &Change<M>, kept: &mut Option<Kept<C, M>>) {
         if let (Some(policy), Some(not_before)) = (&self.shared.bounds.retry, change.not_before) {
             let pause = not_before.saturating_duration_since(Instant::now());
             if !pause.is_zero() {
                 if let Some(kept) = kept.take() {
-                    check_in(kept, false);
+                    kept.check_in(false);
                 }
                 policy.pause(pause);
             }
@@ -98,10 +102,10 @@ where
         call: &Call,
         turn: &mut QueueTurn<'_, C, M>,
         mut own: Change<M>,
-        kept: &mut Option<Kept<C>>,
-    ) -> Ended<M, Kept<C>>
+        kept: &mut Option<Kept<C, M>>,
+    ) -> Ended<M, Kept<C, M>>
     where
-        M: Clone + 'static,
+        M: Clone + Send + 'static,
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
         let policy = self.shared.bounds.retry.as_ref();
@@ -116,26 +120,25 @@ where
             batch: Batch::new(own),
             held: None,
         };
-        let taken = match kept.take() {
-            Some(kept) => Ok(kept),
-            None => self.connection(call).map(Kept::new),
+        let end = if kept.is_some() {
+            Ok(())
+        } else {
+            let conn = self.connection(call).map_err(Fault::Error);
+            conn.map(|conn| *kept = Some(Kept::new(conn)))
         };
-        let end = taken.map_err(Fault::Error).and_then(|taken| {
-            let mut taken = taken;
-            let end = catch_unwind(AssertUnwindSafe(|| attempt.run(&mut taken)));
+        let end = end.and_then(|()| {
+            let end = catch_unwind(AssertUnwindSafe(|| attempt.run(kept)));
+            let is_over = match &end {
+                Ok(Ok(())) => false,
+                Ok(Err(error)) => !stays_usable(error, kept),
+                Err(_) => true,
+            };
+            if let Some(kept) = kept.take_if(|_| is_over) {
+                kept.check_in(end.is_err());
+            }
             match end {
-                Ok(Err(error)) if !stays_usable(&error, &mut taken) => {
-                    check_in(taken, false);
-                    Err(Fault::Error(self.or_expired(error, attempt.held)))
-                }
-                Ok(end) => {
-                    *kept = Some(taken);
-                    end.map_err(Fault::Error)
-                }
-                Err(panic) => {
-                    check_in(taken, true);
-                    Err(Fault::Panic(panic))
-                }
+                Ok(end) => end.map_err(|error| Fault::Error(self.or_expired(error, attempt.held))),
+                Err(panic) => Err(Fault::Panic(panic)),
             }
         });
         if let Some(since) = attempt.held {
@@ -148,10 +151,11 @@ where
 }
 
 /// Whether the session is as it was before the server refused a change.
-fn stays_usable<C>(error: &LockError, kept: &mut Kept<C>) -> bool
+fn stays_usable<C, M>(error: &LockError, kept: &mut Option<Kept<C, M>>) -> bool
 where
     C: R2D2Connection + LockConnection + 'static,
 {
+    let Some(kept) = kept else { return false };
     matches!(error, LockError::Database(_)) && status(&mut *kept.conn).depth == Some(0)
 }
 
@@ -165,7 +169,7 @@ where
     pub(super) call: &'a Call,
     pub(super) lock: LockOf<S, W, H>,
     pub(super) turn: &'a mut QueueTurn<'t, C, M>,
-    pub(super) batch: Batch<M, Kept<C>>,
+    pub(super) batch: Batch<M, Kept<C, M>>,
     /// Since when the changes run.
     pub(super) held: Option<Instant>,
 }

@@ -234,7 +234,6 @@ impl<K: Eq + Hash + Clone, J, T> Turn<'_, K, J, T> {
         });
     }
 
-    #[cfg_attr(test, allow(dead_code))]
     pub(super) fn key(&self) -> &K {
         &self.key
     }

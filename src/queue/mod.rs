@@ -10,6 +10,7 @@ mod key;
 mod lead;
 mod line;
 mod lines;
+mod rest;
 mod stats;
 mod sync;
 #[cfg(test)]
@@ -30,10 +31,11 @@ use self::builder::Bounds;
 pub use self::builder::Builder;
 use self::held::Held;
 use self::job::post;
-use self::kept::{Kept, Rows};
+use self::kept::Kept;
 use self::key::RowKey;
 use self::lead::LockOf;
 use self::lines::{Lines, Turn, Waited};
+use self::rest::Resting;
 use self::stats::Counter;
 pub use self::stats::QueueStats;
 use crate::backend::stamp::StampBackend;
@@ -52,7 +54,7 @@ use crate::update_row::UpdateTarget;
 /// The stamp of a row on this backend.
 type Stamp<C> = <<C as Connection>::Backend as StampBackend>::Stamp;
 
-type QueueTurn<'q, C, M> = Turn<'q, RowKey, Change<M>, Kept<C>>;
+type QueueTurn<'q, C, M> = Turn<'q, RowKey, Change<M>, Kept<C, M>>;
 
 /// A caller's turn, and its own change, if it came with one. In this order: the thread has the row
 /// until the turn is over.
@@ -80,8 +82,8 @@ where
     pool: Pool<ConnectionManager<C>>,
     lock: RowLock<S, W, EveryTable, H>,
     bounds: Bounds,
-    lines: Lines<RowKey, Change<M>, Kept<C>>,
-    rows: Rows<M, Stamp<C>>,
+    lines: Lines<RowKey, Change<M>, Kept<C, M>>,
+    resting: Arc<Resting<C, M>>,
     counter: Counter,
 }
 
@@ -238,9 +240,8 @@ where
         };
         let lock = self.shared.lock;
         let call = Self::call();
-        // The row is written on another session, or by statements of the closure's own.
-        self.shared.rows.forget(own.turn.key());
         let kept = own.turn.kept();
+        let kept = kept.or_else(|| self.shared.resting.take(own.turn.key()));
         // Not before the turn: callers that wait in line must not empty the pool.
         let mut kept = kept.map_or_else(|| self.connection(&call).map(Kept::new), Ok)?;
         let mut held = None;
@@ -307,7 +308,7 @@ where
     #[track_caller]
     pub fn update<K, Kind, R, E, F>(&self, id: K, f: F) -> Result<R, E>
     where
-        M: HasTable<Table: Table> + Clone + 'static,
+        M: HasTable<Table: Table> + Clone + Send + 'static,
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind> + Send + Sync + 'static,
         F: FnMut(&mut M) -> Result<R, E> + Send + 'static,
         R: Send + 'static,

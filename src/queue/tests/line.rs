@@ -33,8 +33,8 @@ pub(super) enum Mistake {
     BackAtTheEnd,
     /// The jobs that failed together are all taken again.
     SuspectsAreForgotten,
-    /// Another caller acquires while one holds alone.
-    HasCompany,
+    /// A turn that holds alone lets others acquire.
+    AloneIsNotAlone,
     /// A value is left to a caller that is not called.
     ValueIsLost,
 }
@@ -105,7 +105,7 @@ impl<J, T> Line<J, T> {
     }
 
     pub(super) fn begin_alone(&mut self) {
-        if Mistake::HasCompany.is_made() {
+        if Mistake::AloneIsNotAlone.is_made() {
             self.right.begin_to_hold(true);
         } else {
             self.right.begin_alone();

@@ -4,6 +4,8 @@ mod batches;
 mod bounds;
 mod equals;
 mod isolation;
+#[cfg(feature = "postgres")]
+mod kept;
 mod nested;
 mod panics;
 

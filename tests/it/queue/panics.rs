@@ -11,10 +11,11 @@ use diesel::prelude::*;
 use diesel::r2d2::event::CheckinEvent;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, HandleEvent, Pool};
 use diesel_row_lock::queue::RowQueue;
-use diesel_row_lock::LockError;
+use diesel_row_lock::{LockError, Outcome};
 use law::law;
 
-use super::{add, in_one_batch, patient, Step};
+use super::{add, in_one_batch, patient, pool, Step};
+use crate::support::calls::assert_error;
 use crate::support::schema::Account;
 use crate::support::wait_until;
 
@@ -159,6 +160,60 @@ fn panic_at_one_change_before_the_commit_fails_no_other_one(db: &Db) {
         }
     }
     assert_eq!(db.balance(1), 1_003);
+}
+
+/// Panics behind the answer to an `UPDATE` of this value.
+#[cfg(feature = "postgres")]
+struct PanicsBehind(&'static str);
+
+#[cfg(feature = "postgres")]
+impl Instrumentation for PanicsBehind {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::FinishQuery { query, .. } = event {
+            let query = query.to_string();
+            assert!(
+                !(query.contains("UPDATE") && query.contains(self.0)),
+                "behind the value"
+            );
+        }
+    }
+}
+
+/// The row is written by one statement, which is committed by then. The one caller knows by its
+/// panic, and the other one by its error.
+#[cfg(feature = "postgres")]
+#[law(postgres)]
+fn panic_behind_a_conditional_update_leaves_the_followers_in_doubt(db: &Db) {
+    let pool = pool::<Conn>(db.url(), 1);
+    pool.get().unwrap().set_instrumentation(PanicsBehind("777"));
+    let queue = &RowQueue::<Conn, Account>::builder()
+        .longest_batch(Duration::from_secs(20))
+        .build(pool);
+    let (runs, is_running) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let (leader, follower) = thread::scope(|scope| {
+        let go_on = go_on;
+        let leader = scope.spawn(move || {
+            queue.update(1, move |account| {
+                runs.send(()).unwrap();
+                may_go_on.recv().unwrap();
+                account.owner.push_str("777");
+                Ok::<_, LockError>(())
+            })
+        });
+        is_running.recv().unwrap();
+        let follower = scope.spawn(move || queue.update(1, add(1)));
+        let is_in = || queue.stats().waiting == 1;
+        wait_until("it stands in line", Duration::from_millis(1), is_in);
+        go_on.send(()).unwrap();
+        (leader.join(), follower.join().unwrap())
+    });
+    assert_eq!(
+        leader.unwrap_err().downcast_ref(),
+        Some(&"behind the value")
+    );
+    assert_error!(follower, CommitUnknown, InDoubt, lasting, no_contention);
+    assert_eq!(db.balance(1), 1_001, "it was committed");
 }
 
 /// The first of the batch panics in its closure and has its answer; the others run again, and one

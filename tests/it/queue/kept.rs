@@ -1,0 +1,238 @@
+//! A row that a queue keeps from one batch to the next: what it saves, and that it is never trusted.
+
+use std::thread;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, Pool};
+use diesel_row_lock::queue::RowQueue;
+use diesel_row_lock::LockError;
+use law::law;
+
+use super::pool;
+use crate::support::schema::{accounts, Account};
+use crate::support::wire::{Cut, Rule, Wire, Word};
+
+/// An account with a number of its own: which rows were missed is remembered by table and key, for
+/// the whole process.
+macro_rules! open_account {
+    ($db:ident, $id:expr) => {
+        diesel::insert_into(accounts::table)
+            .values((
+                accounts::id.eq($id),
+                accounts::owner.eq("Ada"),
+                accounts::balance.eq(1_000),
+            ))
+            .execute(&mut $db.connect())
+            .unwrap()
+    };
+}
+
+macro_rules! set_balance {
+    ($db:ident, $id:expr, $balance:expr) => {
+        diesel::update(accounts::table.find($id))
+            .set(accounts::balance.eq($balance))
+            .execute(&mut $db.connect())
+            .unwrap()
+    };
+}
+
+macro_rules! deposit {
+    ($queue:expr, $id:expr) => {
+        $queue.update($id, |account| {
+            account.balance += 1;
+            Ok::<_, LockError>(account.balance)
+        })
+    };
+}
+
+macro_rules! withdraw_100 {
+    ($queue:expr, $id:expr) => {
+        $queue.update($id, |account| {
+            if account.balance < 100 {
+                return Err(LockError::Abandoned);
+            }
+            account.balance -= 100;
+            Ok(account.balance)
+        })
+    };
+}
+
+/// A queue whose connections go through the wire, and that never has the last one of its pool. To
+/// test them at each check-out would be a round trip, too.
+macro_rules! wired {
+    ($db:ident, $wire:ident) => {{
+        let manager = ConnectionManager::new($db.url_at(&$wire.address.to_string()));
+        let pool = Pool::builder().max_size(2).test_on_check_out(false);
+        RowQueue::<Conn, Account>::new(pool.build(manager).unwrap())
+    }};
+}
+
+#[law(postgres)]
+fn change_of_a_row_that_is_kept_takes_one_round_trip(db: &Db) {
+    open_account!(db, 301);
+    let wire = Wire::to(&db.server());
+    let queue = wired!(db, wire);
+    deposit!(queue, 301).unwrap();
+    deposit!(queue, 301).unwrap();
+    let trips = wire.round_trips(|| assert_eq!(deposit!(queue, 301).unwrap(), 1_003));
+    assert_eq!((trips, db.balance(301)), (1, 1_003));
+}
+
+#[law(postgres)]
+fn change_is_made_to_what_another_session_has_written_since(db: &Db) {
+    open_account!(db, 302);
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
+    deposit!(queue, 302).unwrap();
+    set_balance!(db, 302, 50);
+    assert_eq!(deposit!(queue, 302).unwrap(), 51);
+    assert_eq!(db.balance(302), 51);
+}
+
+#[law(postgres)]
+fn refusal_by_a_closure_is_never_given_of_a_row_that_was_kept(db: &Db) {
+    open_account!(db, 303);
+    set_balance!(db, 303, 10);
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
+    deposit!(queue, 303).unwrap();
+    set_balance!(db, 303, 500);
+    assert_eq!(withdraw_100!(queue, 303).unwrap(), 400);
+    set_balance!(db, 303, 7);
+    withdraw_100!(queue, 303).unwrap_err();
+    assert_eq!(db.balance(303), 7);
+}
+
+/// What a trigger has made of the row is what the next change sees.
+#[law(postgres)]
+fn next_change_sees_the_row_as_the_server_has_it(db: &Db) {
+    open_account!(db, 304);
+    db.connect()
+        .batch_execute(
+            "CREATE FUNCTION bonus() RETURNS trigger LANGUAGE plpgsql AS \
+                 'BEGIN NEW.balance := NEW.balance + 1000; RETURN NEW; END'; \
+             CREATE TRIGGER bonus BEFORE UPDATE ON accounts \
+                 FOR EACH ROW EXECUTE FUNCTION bonus()",
+        )
+        .unwrap();
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
+    let seen: Vec<_> = (0..3).map(|_| deposit!(queue, 304).unwrap()).collect();
+    assert_eq!((seen, db.balance(304)), (vec![1_001, 2_002, 3_003], 4_003));
+}
+
+#[law(postgres)]
+fn change_is_committed_on_a_connection_with_a_transaction_that_diesel_does_not_know(db: &Db) {
+    open_account!(db, 305);
+    let pool = pool(db.url(), 1);
+    let queue = RowQueue::<Conn, Account>::new(pool.clone());
+    deposit!(queue, 305).unwrap();
+    pool.get().unwrap().batch_execute("BEGIN").unwrap();
+    deposit!(queue, 305).unwrap();
+    assert_eq!(db.balance(305), 1_002);
+}
+
+/// The number of the last message of the statement: it is `Bind`, `Describe`, `Execute`, `Sync`.
+const WRITE: usize = 3;
+
+/// A queue that keeps the row, and loses its connection at the next change.
+macro_rules! loses_the_answer {
+    ($db:ident, $id:expr, $cut:expr) => {{
+        open_account!($db, $id);
+        let wire = Wire::to(&$db.server());
+        let queue = wired!($db, wire);
+        deposit!(queue, $id).unwrap();
+        deposit!(queue, $id).unwrap();
+        wire.lay_down(Rule::Number(WRITE, $cut, Word::Fin));
+        let answer = deposit!(queue, $id);
+        assert_eq!(wire.cuts(), 1, "the connection was cut");
+        answer
+    }};
+}
+
+/// The row still has the stamp that the lost statement asked for.
+#[law(postgres)]
+fn change_whose_statement_was_lost_on_its_way_is_made_once(db: &Db) {
+    assert_eq!(loses_the_answer!(db, 306, Cut::Before).unwrap(), 1_003);
+    assert_eq!(db.balance(306), 1_003);
+}
+
+/// The stamp is another one, and may be that of another session.
+#[law(postgres)]
+fn change_whose_answer_was_lost_is_in_doubt_and_not_made_again(db: &Db) {
+    let answer = loses_the_answer!(db, 307, Cut::BeforeAnswer);
+    assert!(
+        matches!(answer, Err(LockError::CommitUnknown { .. })),
+        "{answer:?}"
+    );
+    assert_eq!(db.balance(307), 1_003);
+}
+
+/// With more hot rows than connections, each line gives its connection back now and then.
+#[law(postgres)]
+fn rows_that_are_always_hot_leave_connections_for_others(db: &Db) {
+    for id in 310..316 {
+        open_account!(db, id);
+    }
+    let queue = &RowQueue::<Conn, Account>::new(pool(db.url(), 2));
+    thread::scope(|scope| {
+        for id in (310..316).flat_map(|id| [id; 3]) {
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    deposit!(queue, id).unwrap();
+                }
+            });
+        }
+    });
+    for id in 310..316 {
+        assert_eq!(db.balance(id), 1_600);
+    }
+}
+
+#[law(postgres)]
+fn changes_beside_writers_by_hand_all_count(db: &Db) {
+    open_account!(db, 320);
+    let queue = &RowQueue::<Conn, Account>::new(pool(db.url(), 4));
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    deposit!(queue, 320).unwrap();
+                }
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let conn = &mut db.connect();
+                for _ in 0..50 {
+                    diesel::update(accounts::table.find(320))
+                        .set(accounts::balance.eq(accounts::balance + 1))
+                        .execute(conn)
+                        .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(db.balance(320), 1_400);
+}
+
+/// Two queues, as of two processes: each keeps a row that the other one writes.
+#[law(postgres)]
+fn changes_of_two_queues_all_count(db: &Db) {
+    open_account!(db, 321);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let queue = &RowQueue::<Conn, Account>::new(pool(db.url(), 2));
+                thread::scope(|scope| {
+                    for _ in 0..4 {
+                        scope.spawn(move || {
+                            for _ in 0..50 {
+                                deposit!(queue, 321).unwrap();
+                            }
+                        });
+                    }
+                });
+            });
+        }
+    });
+    assert_eq!(db.balance(321), 1_400);
+}
