@@ -66,6 +66,7 @@
 //! | try again after a deadlock | [`RowLock::retry`] |
 //! | let nobody wait for a frozen holder | [`RowLock::hold_at_most`] |
 //! | go through PgBouncer in transaction mode | [`LockConnection::pooler_safe`] |
+//! | change one row in two round trips, by a closure on the model alone | [`update_row`] |
 //! | change a row that many want at once | [`queue::RowQueue`] |
 //! | find out what became of a commit in doubt | [`RowLock::commit_token`], [`CommitToken::resolve`] |
 //! | save a row only if nobody else has since it was read, without a lock | [`save_versioned`], [`update_versioned`] |

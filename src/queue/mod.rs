@@ -275,20 +275,24 @@ where
     }
 
     /// Changes the row with this primary key, together with the other callers that wait for that:
-    /// one lock, one `UPDATE`, one `COMMIT` for all of them.
+    /// one `UPDATE`, and on PostgreSQL one round trip, for all of them.
     ///
     /// `f` changes the model; it may run on another caller's thread. The call returns after the
-    /// `COMMIT` of the transaction that its change was part of. If `f` returns `Err` or panics, its
+    /// commit of the transaction that its change was part of. If `f` returns `Err` or panics, its
     /// change is taken back, and no other one.
     ///
     /// `f` **may run more than once**, each time on the row as it is then, and only its last run
-    /// counts: if the database refuses a batch, its changes are run again in smaller ones until the
+    /// counts: if another session has changed the row since it was read; if no change of a batch
+    /// counts, and the row was not locked; if the database refuses a batch, its changes are run again in smaller ones until the
     /// change to blame is alone; after a deadlock or a serialization failure, if the queue has a
     /// [retry policy](Builder::retry); and if the change sets a field from `None` or to `None` that
     /// `AsChangeset` leaves out. A closure that has panicked does not run again.
     ///
-    /// Executes the SQL of [`RowLock::with`] for `table.find(id)`, and if any change counts,
-    /// `UPDATE … SET … WHERE pk = …` with the columns of the model's `AsChangeset`.
+    /// Executes, on PostgreSQL, `UPDATE … SET … WHERE pk = $1 AND xmin = $2 AND … RETURNING …` with
+    /// the columns of the model's `AsChangeset`; for the first batch `SELECT …, xmin, … WHERE pk =
+    /// $1` before it. If that is not enough ([when](self#what-a-batch-costs)), and on the other
+    /// backends, the SQL of [`RowLock::with`] for `table.find(id)`, and if any change counts,
+    /// `UPDATE … SET … WHERE pk = …`.
     ///
     /// # Errors
     ///

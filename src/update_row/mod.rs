@@ -31,7 +31,8 @@ use crate::transaction::run_single;
 ///
 /// - after another session has changed the row in between;
 /// - if `f` returned `Err`, or changed nothing that can be saved, on a row that was not locked: an
-///   answer such as "insufficient funds" is given only of a row that is locked.
+///   answer such as "insufficient funds" is given only of a row that is locked;
+/// - if the server refused the write, by a constraint say, for the same reason.
 ///
 /// A row that was missed lately is locked first, and tried again after a number of calls that
 /// grows with each miss. `f` then runs once, and the call costs what
@@ -60,9 +61,11 @@ use crate::transaction::run_single;
 /// - [`CommitUnknown`](LockError::CommitUnknown): the connection was lost while the row was
 ///   written, or the answer is none by which the server refuses a statement;
 /// - [`Aborted`](LockError::Aborted): the server wrote no row although it was locked, as with a
-///   trigger that returns `NULL`;
+///   trigger that returns `NULL`. Such a trigger has run for both writes, and what it wrote itself
+///   for the first one stays;
 /// - [`WrongRow`](LockError::WrongRow), [`AmbiguousKey`](LockError::AmbiguousKey): as in
 ///   [`keys`](crate::keys);
+/// - [`KeyChanged`](LockError::KeyChanged): `f` has changed the primary key of the model;
 /// - those of [`RowLock::with`] for the second run;
 /// - any error of `f` itself, as it is.
 ///
@@ -152,8 +155,9 @@ where
             misses.hit();
             Ok(Unlocked::Done(value))
         }
-        // The answer may be untrue by now: it is given of a row that is locked.
-        Err(Failure::Own(_)) => Ok(Unlocked::LockIt),
+        // The answer may be untrue by now: it is given of a row that is locked. So is a refusal by
+        // the server, which checks a constraint on the row before it waits for another session.
+        Err(Failure::Own(_) | Failure::Lock(LockError::Database(_))) => Ok(Unlocked::LockIt),
         Err(Failure::Lock(LockError::StaleRow { .. } | LockError::SerializationFailure { .. })) => {
             misses.missed();
             Ok(Unlocked::LockIt)

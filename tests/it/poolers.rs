@@ -9,7 +9,9 @@ use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::sql_types::Integer;
 use diesel_row_lock::queue::RowQueue;
-use diesel_row_lock::{with_row_lock, with_row_locks, LockConnection, LockError, Locked, RowLock};
+use diesel_row_lock::{
+    update_row, with_row_lock, with_row_locks, LockConnection, LockError, Locked, RowLock,
+};
 use servers::{PgBouncer, Postgres};
 
 use crate::support::schema::{self, accounts, Account};
@@ -158,6 +160,29 @@ fn every_call_of_pooler_safe_connections_is_right() {
     });
     assert_eq!(right, 400);
     assert_eq!(pooled.total(), 4_000 + 400);
+}
+
+/// The two statements of such a call can run in two sessions, of which neither trusts the other's
+/// stamp.
+#[test]
+fn changes_by_pooler_safe_connections_all_count() {
+    let pooled = Pooled::new();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let conn = &mut pooled.connect();
+                conn.pooler_safe();
+                for _ in 0..50 {
+                    update_row(conn, 1, |account: &mut Account| {
+                        account.balance += 1;
+                        Ok::<_, LockError>(())
+                    })
+                    .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(pooled.total(), 4_000 + 200);
 }
 
 #[test]

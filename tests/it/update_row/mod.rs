@@ -1,7 +1,16 @@
 //! `update_row`: a change of one row in two round trips, with the promises of a locked call.
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod kills;
+#[cfg(feature = "postgres")]
+mod relations;
+#[cfg(feature = "postgres")]
+mod rewrites;
+mod sessions;
 #[cfg(feature = "postgres")]
 mod stamps;
+#[cfg(feature = "postgres")]
+mod triggers;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::thread;

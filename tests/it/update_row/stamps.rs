@@ -26,6 +26,7 @@ macro_rules! open_account {
             .unwrap()
     };
 }
+pub(super) use open_account;
 
 /// Writes the balance by hand.
 macro_rules! set_balance {
@@ -36,6 +37,7 @@ macro_rules! set_balance {
             .unwrap()
     };
 }
+pub(super) use set_balance;
 
 #[law(postgres)]
 fn change_takes_two_round_trips(db: &Db) {
