@@ -163,10 +163,11 @@ where
     /// if it can't.
     ///
     /// The row is locked on another session. If it still has the stamp that the statement asked
-    /// for, the statement is not part of this server's history: it would have written a later
-    /// transaction's id, and every id after it is later still. Neither can it come late: this
-    /// transaction writes the row, and gives it another stamp. If the row has another stamp, only
-    /// the lost answer could tell whose that is.
+    /// for, the statement is not part of this server's history: it would come after the transaction
+    /// of that stamp, and a history contains the id of a transaction only once. Neither can it come
+    /// late: this transaction writes the row, and gives it another stamp. If the row has another
+    /// stamp, nothing is known: the stamp that the statement wrote proves nothing, since a crash
+    /// may assign its id again. `tests/model` explores this.
     fn resolve<Kind>(
         &mut self,
         place: &mut Option<Kept<C, M>>,
