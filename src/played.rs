@@ -80,6 +80,10 @@ mod thread {
         act()
     }
 
+    pub(crate) const fn is_player() -> bool {
+        false
+    }
+
     pub(crate) const fn statements_seen() -> u64 {
         0
     }
@@ -89,6 +93,6 @@ mod thread {
 
 #[cfg(feature = "sqlite")]
 pub(crate) use self::thread::aside;
-pub(crate) use self::thread::{has_begun, statements_seen};
+pub(crate) use self::thread::{has_begun, is_player, statements_seen};
 #[cfg(feature = "race")]
-pub(crate) use self::thread::{is_player, statement_seen, unseen, with_report};
+pub(crate) use self::thread::{statement_seen, unseen, with_report};

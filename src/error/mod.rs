@@ -121,8 +121,7 @@ pub enum LockError {
     /// The closure ignored a failed statement: it returned `Ok`, but the server has rolled
     /// the transaction back or refuses to commit it. Also a call inside a transaction that the
     /// server has ended already, and an `UPDATE` of this crate that succeeds without a row: a
-    /// trigger or a row-level security policy skips it, or MariaDB reports it as successful
-    /// although it was cancelled.
+    /// trigger skips it, or MariaDB reports it as successful although it was cancelled.
     Aborted {
         /// What the server said when it was asked to commit, if it was asked.
         source: Option<Arc<DieselError>>,

@@ -3,6 +3,8 @@
 //! Every row has one, and no two versions of a row have the same, as long as these hold. A
 //! statement asks for them together with `xmin`:
 //!
+//! - **The version is the one that was read** (`ctid`, its place). An `AFTER` trigger may write the
+//!   row once more in the same transaction, and `RETURNING` shows what was there before that.
 //! - **The session is the one that read the stamp** (`pg_backend_pid()` and
 //!   `pg_postmaster_start_time()`). After a failover, or after a crash with
 //!   `synchronous_commit = off`, the id of a lost transaction is given to another one. Neither can
@@ -60,13 +62,37 @@ impl ToSql<Xid, Pg> for TransactionId {
     }
 }
 
-/// `xmin`, the session, when its server was started, and when the transaction began that read it.
-type Stamp = (Option<TransactionId>, i32, PgTimestamp, PgTimestamp);
+/// PostgreSQL's type `tid`.
+#[derive(Debug, Clone, Copy, SqlType, QueryId)]
+#[diesel(postgres_type(oid = 27, array_oid = 1010))]
+pub struct Tid;
+
+/// The place of a version: the number of its block, and that in the block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromSqlRow, AsExpression)]
+#[diesel(sql_type = Tid)]
+pub struct Place([u8; 6]);
+
+impl FromSql<Tid, Pg> for Place {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(value.as_bytes().try_into()?))
+    }
+}
+
+impl ToSql<Tid, Pg> for Place {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        out.write_all(&self.0)?;
+        Ok(serialize::IsNull::No)
+    }
+}
+
+/// `xmin`, `ctid`, the session, when its server was started, and when the transaction began that
+/// read it.
+type Stamp = (Option<TransactionId>, Place, i32, PgTimestamp, PgTimestamp);
 
 impl StampBackend for Pg {
     const HAS_STAMPS: bool = true;
 
-    type StampSql = (Nullable<Xid>, Integer, Timestamptz, Timestamptz);
+    type StampSql = (Nullable<Xid>, Tid, Integer, Timestamptz, Timestamptz);
     type Stamp = Stamp;
 
     fn push_stamp<'b, F>(from: &'b F, mut out: AstPass<'_, 'b, Self>) -> QueryResult<()>
@@ -81,8 +107,10 @@ impl StampBackend for Pg {
         from.walk_ast(out.reborrow())?;
         out.push_sql(".tableoid) THEN ");
         from.walk_ast(out.reborrow())?;
+        out.push_sql(".xmin END, ");
+        from.walk_ast(out.reborrow())?;
         out.push_sql(
-            ".xmin END, pg_catalog.pg_backend_pid(), pg_catalog.pg_postmaster_start_time(), \
+            ".ctid, pg_catalog.pg_backend_pid(), pg_catalog.pg_postmaster_start_time(), \
              pg_catalog.now()",
         );
         Ok(())
@@ -90,7 +118,7 @@ impl StampBackend for Pg {
 
     fn push_unchanged<'b, F>(
         from: &'b F,
-        (xmin, session, started, begun): &'b Stamp,
+        (xmin, place, session, started, begun): &'b Stamp,
         mut out: AstPass<'_, 'b, Self>,
     ) -> QueryResult<()>
     where
@@ -99,6 +127,10 @@ impl StampBackend for Pg {
         from.walk_ast(out.reborrow())?;
         out.push_sql(".xmin = ");
         out.push_bind_param::<Nullable<Xid>, _>(xmin)?;
+        out.push_sql(" AND ");
+        from.walk_ast(out.reborrow())?;
+        out.push_sql(".ctid = ");
+        out.push_bind_param::<Tid, _>(place)?;
         out.push_sql(" AND pg_catalog.pg_backend_pid() = ");
         out.push_bind_param::<Integer, _>(session)?;
         out.push_sql(" AND pg_catalog.pg_postmaster_start_time() = ");

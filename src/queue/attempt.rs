@@ -1,11 +1,13 @@
 //! [`Attempt`]: writes the row by its stamp if that is enough, and locks it otherwise.
 
 use std::marker::PhantomData;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::time::Instant;
 
 use diesel::r2d2::R2D2Connection;
 
 use super::batch::Rules;
+use super::job::Panic;
 use super::kept::Kept;
 use super::lead::{Attempt, LockOf};
 use super::Stamp;
@@ -30,6 +32,8 @@ enum Unlocked<S> {
     NoStamps,
     /// The answer to the statement that asked for this stamp was lost.
     InDoubt(S, LockError),
+    /// That statement panicked, on its way or behind its answer.
+    Panicked(S, Panic),
 }
 
 impl<C, M, S, W, H, K> Attempt<'_, '_, C, M, S, W, H, K>
@@ -56,7 +60,14 @@ where
         }
         match self.unlocked(kept, row, misses)? {
             Unlocked::Written => Ok(()),
-            Unlocked::InDoubt(stamp, error) => self.resolve(place, &stamp, error),
+            Unlocked::InDoubt(stamp, error) => {
+                let result = self.resolve(place, &stamp, false);
+                result.unwrap_or(Err(error))
+            }
+            Unlocked::Panicked(stamp, panic) => {
+                let result = self.resolve(place, &stamp, true);
+                result.unwrap_or_else(|| resume_unwind(panic))
+            }
             Unlocked::LockIt if self.restart() => self.locked(kept, None),
             Unlocked::NoStamps if self.restart() => {
                 self.locked(kept, None)?;
@@ -122,7 +133,13 @@ where
         };
         // From here on the row may be written.
         self.batch.is_committing = true;
-        let result = run_single(conn, |conn| self.id.rewrite(&row, Some(&stamp), conn));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            run_single(conn, |conn| self.id.rewrite(&row, Some(&stamp), conn))
+        }));
+        let result = match result {
+            Ok(result) => result,
+            Err(panic) => return Ok(Unlocked::Panicked(stamp, panic)),
+        };
         let result = result.map_err(Failure::<LockError>::Lock);
         told.end(&result);
         match result.map_err(Failure::into_error) {
@@ -142,39 +159,41 @@ where
         }
     }
 
-    /// Runs the same changes again if it can be shown that their statement was not executed.
+    /// Runs the same changes again if it can be shown that their statement was not executed. `None`
+    /// if it can't.
     ///
     /// The row is locked on another session. If it still has the stamp that the statement asked
-    /// for, the statement is not part of this server's history: it would have written a later
-    /// transaction's id, and every id after it is later still. Neither can it come late: this
-    /// transaction writes the row, and gives it another stamp. If the row has another stamp, only
-    /// the lost answer could tell whose that is.
+    /// for, the statement is not part of this server's history: it would come after the transaction
+    /// of that stamp, and a history contains the id of a transaction only once. Neither can it come
+    /// late: this transaction writes the row, and gives it another stamp. If the row has another
+    /// stamp, nothing is known: the stamp that the statement wrote proves nothing, since a crash
+    /// may assign its id again. `tests/model` explores this.
     fn resolve<Kind>(
         &mut self,
         place: &mut Option<Kept<C, M>>,
         stamp: &Stamp<C>,
-        in_doubt: LockError,
-    ) -> Result<(), LockError>
+        has_panicked: bool,
+    ) -> Option<Result<(), LockError>>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
         // First: the pool may have no other one.
         if let Some(lost) = place.take() {
-            lost.check_in(false);
+            lost.check_in(has_panicked);
         }
-        let Ok(conn) = self.queue.connection(self.call) else {
-            return Err(in_doubt);
-        };
+        let conn = self.queue.connection(self.call).ok()?;
         let kept = place.insert(Kept::new(conn));
-        self.locked(kept, Some(stamp)).map_err(|_| in_doubt)
+        let mut is_unchanged = false;
+        let result = self.locked(kept, Some((stamp, &mut is_unchanged)));
+        is_unchanged.then_some(result)
     }
 
     /// Locks the row, runs the changes on it and writes it. With a stamp, only if the row has that
-    /// one, and the changes that the batch has.
+    /// one, which it then says, and the changes that the batch has.
     fn locked<Kind>(
         &mut self,
         kept: &mut Kept<C, M>,
-        unchanged: Option<&Stamp<C>>,
+        mut unchanged: Option<(&Stamp<C>, &mut bool)>,
     ) -> Result<(), LockError>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
@@ -187,9 +206,12 @@ where
             let work = |conn: &mut C, row: Locked<'_, M>| {
                 let rules = RowRules::<C, LockOf<S, W, H>, K, Kind>(PhantomData);
                 let row = row.into_inner();
-                let changed = if let Some(unchanged) = unchanged {
+                let changed = if let Some((unchanged, is_unchanged)) = &mut unchanged {
                     match read(conn, id)? {
                         Read::Row(row, now) if C::Backend::is_same_row(&now, unchanged) => {
+                            // From here on a failure is one of this transaction only.
+                            **is_unchanged = true;
+                            batch.is_committing = false;
                             batch.run_again(row, &rules)
                         }
                         _ => None,

@@ -300,8 +300,7 @@ where
     /// to blame for goes to its caller only; any other error that ends the transaction goes to all
     /// callers of the batch. And
     ///
-    /// - [`Aborted`](LockError::Aborted): the `UPDATE` changed no row, because a trigger or a
-    ///   row-level security policy skips it;
+    /// - [`Aborted`](LockError::Aborted): the `UPDATE` changed no row, because a trigger skips it;
     /// - [`KeyChanged`](LockError::KeyChanged): `f` has changed the primary key of the model;
     /// - [`RetriesExhausted`](LockError::RetriesExhausted): with a retry policy, which gave up;
     /// - [`Abandoned`](LockError::Abandoned): the thread that ran the transaction panicked.

@@ -1,4 +1,5 @@
-//! Locking clauses that are taken out, so that a test sees what they are good for.
+//! Takes out locking clauses, and conditions that a row is unchanged, so that a test sees the race
+//! that they prevent.
 //!
 //! Only with the feature `race`, and only for code that the race prover runs.
 
@@ -14,7 +15,7 @@ mod flag {
         TAKEN_OUT.get()
     }
 
-    /// Runs `act` with every locking clause of this thread taken out.
+    /// Runs `act` without the locking clauses and the stamp conditions of this thread.
     pub(crate) fn without_locks<R>(act: impl FnOnce() -> R) -> R {
         struct PutBack;
         impl Drop for PutBack {

@@ -12,6 +12,7 @@ use diesel::query_source::{QuerySource, Table};
 use diesel::result::{Error as DieselError, QueryResult};
 use diesel::row::Row;
 
+use super::ablation::are_locks_taken_out;
 use super::key::{walk_equals_key, KeyValue};
 use super::save::UpdateByKey;
 use crate::backend::stamp::StampBackend;
@@ -231,7 +232,8 @@ where
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         self.update.walk_ast(out.reborrow())?;
         // One statement that compares and writes: between two there is room for another session.
-        if let Some(stamp) = self.stamp {
+        let stamp = self.stamp.filter(|_| !are_locks_taken_out());
+        if let Some(stamp) = stamp {
             out.push_sql(" AND ");
             DB::push_unchanged(&self.from, stamp, out)?;
         }

@@ -286,7 +286,11 @@ fn panic_of_the_leader_behind_commit_leaves_the_followers_in_doubt(db: &Db) {
         panic_behind_commit!(conn);
     }
     drop(conns);
-    let accounts: RowQueue<Conn, Account> = RowQueue::new(pool);
+    // With an option of the lock, so that the batch ends by a `COMMIT` everywhere.
+    let patient = RowLock::for_update().timeout(std::time::Duration::from_secs(20));
+    let accounts = RowQueue::<Conn, Account>::builder()
+        .lock(patient)
+        .build(pool);
     let result = std::thread::scope(|scope| {
         let holder = &mut db.connect();
         let add = |account: &mut Account| {

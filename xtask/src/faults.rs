@@ -14,8 +14,8 @@ use crate::servers::Servers;
 use crate::step::{self, cargo};
 
 /// How many laws last as long as `FAULT_SECONDS` says, and how many seconds the others take.
-const STORMS: u32 = 24;
-const OTHERS: u32 = 160;
+const STORMS: u32 = 40;
+const OTHERS: u32 = 220;
 
 /// What the table says of a fault; `tests/it/faults/day.rs` writes a line of it for each day.
 const COLUMNS: [&str; 8] = [

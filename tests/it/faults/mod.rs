@@ -18,6 +18,7 @@ mod processes;
 mod steps;
 mod storms;
 mod tampered;
+mod updates;
 mod workload;
 
 use std::env;

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Money,
     /// A purse's entries do not follow from each other, or it is not what the last one says.
     BrokenChain,
+    /// An error of a closure comes from a row that had changed before the call began.
+    Stale,
     /// Two closures had the same purse at the same time, and both were committed.
     TwoHolders,
     /// Our own calls have run into each other, which an order of locking excludes.

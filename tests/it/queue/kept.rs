@@ -5,6 +5,8 @@ use std::thread;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool};
+use diesel::sql_query;
+use diesel::sql_types::BigInt;
 use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::LockError;
 use law::law;
@@ -70,42 +72,42 @@ macro_rules! wired {
 
 #[law(postgres)]
 fn change_of_a_row_that_is_kept_takes_one_round_trip(db: &Db) {
-    open_account!(db, 301);
+    open_account!(db, 701);
     let wire = Wire::to(&db.server());
     let queue = wired!(db, wire);
-    deposit!(queue, 301).unwrap();
-    deposit!(queue, 301).unwrap();
-    let trips = wire.round_trips(|| assert_eq!(deposit!(queue, 301).unwrap(), 1_003));
-    assert_eq!((trips, db.balance(301)), (1, 1_003));
+    deposit!(queue, 701).unwrap();
+    deposit!(queue, 701).unwrap();
+    let trips = wire.round_trips(|| assert_eq!(deposit!(queue, 701).unwrap(), 1_003));
+    assert_eq!((trips, db.balance(701)), (1, 1_003));
 }
 
 #[law(postgres)]
 fn change_is_made_to_what_another_session_has_written_since(db: &Db) {
-    open_account!(db, 302);
+    open_account!(db, 702);
     let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
-    deposit!(queue, 302).unwrap();
-    set_balance!(db, 302, 50);
-    assert_eq!(deposit!(queue, 302).unwrap(), 51);
-    assert_eq!(db.balance(302), 51);
+    deposit!(queue, 702).unwrap();
+    set_balance!(db, 702, 50);
+    assert_eq!(deposit!(queue, 702).unwrap(), 51);
+    assert_eq!(db.balance(702), 51);
 }
 
 #[law(postgres)]
 fn refusal_by_a_closure_is_never_given_of_a_row_that_was_kept(db: &Db) {
-    open_account!(db, 303);
-    set_balance!(db, 303, 10);
+    open_account!(db, 703);
+    set_balance!(db, 703, 10);
     let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
-    deposit!(queue, 303).unwrap();
-    set_balance!(db, 303, 500);
-    assert_eq!(withdraw_100!(queue, 303).unwrap(), 400);
-    set_balance!(db, 303, 7);
-    withdraw_100!(queue, 303).unwrap_err();
-    assert_eq!(db.balance(303), 7);
+    deposit!(queue, 703).unwrap();
+    set_balance!(db, 703, 500);
+    assert_eq!(withdraw_100!(queue, 703).unwrap(), 400);
+    set_balance!(db, 703, 7);
+    withdraw_100!(queue, 703).unwrap_err();
+    assert_eq!(db.balance(703), 7);
 }
 
 /// What a trigger has made of the row is what the next change sees.
 #[law(postgres)]
 fn next_change_sees_the_row_as_the_server_has_it(db: &Db) {
-    open_account!(db, 304);
+    open_account!(db, 704);
     db.connect()
         .batch_execute(
             "CREATE FUNCTION bonus() RETURNS trigger LANGUAGE plpgsql AS \
@@ -115,19 +117,66 @@ fn next_change_sees_the_row_as_the_server_has_it(db: &Db) {
         )
         .unwrap();
     let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 1));
-    let seen: Vec<_> = (0..3).map(|_| deposit!(queue, 304).unwrap()).collect();
-    assert_eq!((seen, db.balance(304)), (vec![1_001, 2_002, 3_003], 4_003));
+    let seen: Vec<_> = (0..3).map(|_| deposit!(queue, 704).unwrap()).collect();
+    assert_eq!((seen, db.balance(704)), (vec![1_001, 2_002, 3_003], 4_003));
+}
+
+/// `RETURNING` shows the row as it was before the trigger wrote it once more, with the same `xmin`.
+#[law(postgres)]
+fn next_change_sees_what_an_after_trigger_has_written(db: &Db) {
+    open_account!(db, 708);
+    db.connect()
+        .batch_execute(AFTER_TRIGGER_PAYS_INTEREST)
+        .unwrap();
+    let queue = RowQueue::<Conn, Account>::new(pool(db.url(), 2));
+    let seen: Vec<_> = (0..3).map(|_| deposit!(queue, 708).unwrap()).collect();
+    assert_eq!((seen, db.balance(708)), (vec![1_001, 2_002, 3_003], 4_003));
+}
+
+/// Twin: by `xmin` alone the second change overwrites what the trigger has written.
+#[law(postgres)]
+fn twin_xmin_is_the_same_behind_an_after_trigger(db: &Db) {
+    open_account!(db, 709);
+    let conn = &mut db.connect();
+    conn.batch_execute(AFTER_TRIGGER_PAYS_INTEREST).unwrap();
+    let (xmin, balance) = sql_query(
+        "UPDATE accounts SET balance = balance + 1 WHERE id = 709 \
+         RETURNING xmin::text::bigint AS xmin, balance",
+    )
+    .get_result::<Seen>(conn)
+    .map(|seen| (seen.xmin, seen.balance))
+    .unwrap();
+    assert_eq!((balance, db.balance(709)), (1_001, 2_001));
+    let written = sql_query(format!(
+        "UPDATE accounts SET balance = {balance} + 1 \
+         WHERE id = 709 AND xmin::text::bigint = {xmin}"
+    ));
+    assert_eq!(written.execute(conn).unwrap(), 1);
+}
+
+const AFTER_TRIGGER_PAYS_INTEREST: &str = "\
+    CREATE FUNCTION interest() RETURNS trigger LANGUAGE plpgsql AS \
+        'BEGIN UPDATE accounts SET balance = balance + 1000 WHERE id = NEW.id; RETURN NULL; END'; \
+    CREATE TRIGGER interest AFTER UPDATE ON accounts FOR EACH ROW \
+        WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION interest()";
+
+#[derive(QueryableByName)]
+struct Seen {
+    #[diesel(sql_type = BigInt)]
+    xmin: i64,
+    #[diesel(sql_type = BigInt)]
+    balance: i64,
 }
 
 #[law(postgres)]
 fn change_is_committed_on_a_connection_with_a_transaction_that_diesel_does_not_know(db: &Db) {
-    open_account!(db, 305);
+    open_account!(db, 705);
     let pool = pool(db.url(), 1);
     let queue = RowQueue::<Conn, Account>::new(pool.clone());
-    deposit!(queue, 305).unwrap();
+    deposit!(queue, 705).unwrap();
     pool.get().unwrap().batch_execute("BEGIN").unwrap();
-    deposit!(queue, 305).unwrap();
-    assert_eq!(db.balance(305), 1_002);
+    deposit!(queue, 705).unwrap();
+    assert_eq!(db.balance(705), 1_002);
 }
 
 /// The number of the last message of the statement: it is `Bind`, `Describe`, `Execute`, `Sync`.
@@ -151,30 +200,30 @@ macro_rules! loses_the_answer {
 /// The row still has the stamp that the lost statement asked for.
 #[law(postgres)]
 fn change_whose_statement_was_lost_on_its_way_is_made_once(db: &Db) {
-    assert_eq!(loses_the_answer!(db, 306, Cut::Before).unwrap(), 1_003);
-    assert_eq!(db.balance(306), 1_003);
+    assert_eq!(loses_the_answer!(db, 706, Cut::Before).unwrap(), 1_003);
+    assert_eq!(db.balance(706), 1_003);
 }
 
 /// The stamp is another one, and may be that of another session.
 #[law(postgres)]
 fn change_whose_answer_was_lost_is_in_doubt_and_not_made_again(db: &Db) {
-    let answer = loses_the_answer!(db, 307, Cut::BeforeAnswer);
+    let answer = loses_the_answer!(db, 707, Cut::BeforeAnswer);
     assert!(
         matches!(answer, Err(LockError::CommitUnknown { .. })),
         "{answer:?}"
     );
-    assert_eq!(db.balance(307), 1_003);
+    assert_eq!(db.balance(707), 1_003);
 }
 
 /// With more hot rows than connections, each line gives its connection back now and then.
 #[law(postgres)]
 fn rows_that_are_always_hot_leave_connections_for_others(db: &Db) {
-    for id in 310..316 {
+    for id in 710..716 {
         open_account!(db, id);
     }
     let queue = &RowQueue::<Conn, Account>::new(pool(db.url(), 2));
     thread::scope(|scope| {
-        for id in (310..316).flat_map(|id| [id; 3]) {
+        for id in (710..716).flat_map(|id| [id; 3]) {
             scope.spawn(move || {
                 for _ in 0..200 {
                     deposit!(queue, id).unwrap();
@@ -182,20 +231,20 @@ fn rows_that_are_always_hot_leave_connections_for_others(db: &Db) {
             });
         }
     });
-    for id in 310..316 {
+    for id in 710..716 {
         assert_eq!(db.balance(id), 1_600);
     }
 }
 
 #[law(postgres)]
 fn changes_beside_writers_by_hand_all_count(db: &Db) {
-    open_account!(db, 320);
+    open_account!(db, 720);
     let queue = &RowQueue::<Conn, Account>::new(pool(db.url(), 4));
     thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    deposit!(queue, 320).unwrap();
+                    deposit!(queue, 720).unwrap();
                 }
             });
         }
@@ -203,7 +252,7 @@ fn changes_beside_writers_by_hand_all_count(db: &Db) {
             scope.spawn(|| {
                 let conn = &mut db.connect();
                 for _ in 0..50 {
-                    diesel::update(accounts::table.find(320))
+                    diesel::update(accounts::table.find(720))
                         .set(accounts::balance.eq(accounts::balance + 1))
                         .execute(conn)
                         .unwrap();
@@ -211,13 +260,13 @@ fn changes_beside_writers_by_hand_all_count(db: &Db) {
             });
         }
     });
-    assert_eq!(db.balance(320), 1_400);
+    assert_eq!(db.balance(720), 1_400);
 }
 
 /// Two queues, as of two processes: each keeps a row that the other one writes.
 #[law(postgres)]
 fn changes_of_two_queues_all_count(db: &Db) {
-    open_account!(db, 321);
+    open_account!(db, 721);
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -226,7 +275,7 @@ fn changes_of_two_queues_all_count(db: &Db) {
                     for _ in 0..4 {
                         scope.spawn(move || {
                             for _ in 0..50 {
-                                deposit!(queue, 321).unwrap();
+                                deposit!(queue, 721).unwrap();
                             }
                         });
                     }
@@ -234,5 +283,5 @@ fn changes_of_two_queues_all_count(db: &Db) {
             });
         }
     });
-    assert_eq!(db.balance(321), 1_400);
+    assert_eq!(db.balance(721), 1_400);
 }

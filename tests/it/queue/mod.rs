@@ -2,8 +2,12 @@
 
 mod batches;
 mod bounds;
+mod equals;
+mod isolation;
 #[cfg(feature = "postgres")]
 mod kept;
+mod nested;
+mod panics;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc;
@@ -14,7 +18,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 use diesel_row_lock::options::{ForUpdate, Timeout};
 use diesel_row_lock::queue::RowQueue;
-use diesel_row_lock::{with_row_lock, LockError, Locked, Outcome, RowLock};
+use diesel_row_lock::{with_row_lock, LockConnection, LockError, Locked, Outcome, RowLock};
 use law::{law, part};
 
 use crate::support::calls::assert_error;
@@ -313,12 +317,21 @@ fn depositors(url: String) {
 }
 
 /// What `$number` callers get who come one by one while account 1 is held by another caller of the
-/// queue.
+/// queue. `meanwhile` runs before the row is free, `behind` behind that.
 macro_rules! while_first_holds {
     ($db:ident, $queue:ident, $number:expr, $call:expr) => {
         while_first_holds!($db, $queue, $number, $call, meanwhile {})
     };
-    ($db:ident, $queue:ident, $number:expr, $call:expr, meanwhile $meanwhile:block) => {{
+    ($db:ident, $queue:ident, $number:expr, $call:expr, meanwhile $meanwhile:block) => {
+        while_first_holds!($db, $queue, $number, $call, meanwhile $meanwhile behind {})
+    };
+    ($db:ident, $queue:ident, $number:expr, $call:expr, behind $behind:block) => {
+        while_first_holds!($db, $queue, $number, $call, meanwhile {} behind $behind)
+    };
+    (
+        $db:ident, $queue:ident, $number:expr, $call:expr,
+        meanwhile $meanwhile:block behind $behind:block
+    ) => {{
         let call = &$call;
         let queue = &$queue;
         let (holds, held) = mpsc::channel();
@@ -343,8 +356,75 @@ macro_rules! while_first_holds {
             $meanwhile
             go_on.send(()).unwrap();
             first.join().unwrap().unwrap();
+            $behind
             callers.into_iter().map(|caller| caller.join().unwrap()).collect::<Vec<_>>()
         })
     }};
 }
 use while_first_holds;
+
+/// A queue whose batches end by no time.
+fn patient<C, M>(url: String) -> RowQueue<C, M>
+where
+    C: R2D2Connection + LockConnection + 'static,
+{
+    RowQueue::builder()
+        .longest_batch(Duration::from_secs(20))
+        .build(pool(url, 4))
+}
+
+/// What the callers of these changes get, which wait in the line in this order while a first
+/// change, of another caller, runs: with that one they are a batch. Each answer is that of a
+/// thread. Of a [`patient`] queue. `meanwhile` runs when all of them are in the line.
+macro_rules! in_one_batch {
+    ($queue:ident, $key:expr, $changes:expr) => {
+        in_one_batch!($queue, $key, $changes, meanwhile {})
+    };
+    ($queue:ident, $key:expr, $changes:expr, meanwhile $meanwhile:block) => {{
+        let queue = &$queue;
+        let key = &$key;
+        let (runs, is_running) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            // Gone if anything here panics, so that the first one does not wait for ever.
+            let go_on = go_on;
+            let first = scope.spawn(move || {
+                let mut is_first_run = true;
+                queue.update(key.clone(), move |_| {
+                    if std::mem::take(&mut is_first_run) {
+                        runs.send(()).unwrap();
+                        may_go_on.recv().unwrap();
+                    }
+                    Ok::<_, LockError>(())
+                })
+            });
+            is_running.recv().unwrap();
+            let callers: Vec<_> = $changes
+                .into_iter()
+                .enumerate()
+                .map(|(number, change)| {
+                    let caller = scope.spawn(move || queue.update(key.clone(), change));
+                    let is_in = || queue.stats().waiting == number + 1;
+                    wait_until("it stands in line", Duration::from_millis(1), is_in);
+                    caller
+                })
+                .collect();
+            $meanwhile
+            go_on.send(()).unwrap();
+            first.join().unwrap().unwrap();
+            callers.into_iter().map(|caller| caller.join()).collect::<Vec<_>>()
+        })
+    }};
+}
+use in_one_batch;
+
+/// A change to the model `M`, for [`in_one_batch`].
+type Step<M, R = ()> = Box<dyn FnMut(&mut M) -> Result<R, LockError> + Send>;
+
+/// Adds this much to the balance.
+fn add(amount: i64) -> Step<Account> {
+    Box::new(move |account| {
+        account.balance += amount;
+        Ok(())
+    })
+}

@@ -12,3 +12,4 @@ mod prover;
 mod rivals;
 mod schedule;
 mod unseen;
+mod update_row;

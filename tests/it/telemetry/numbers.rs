@@ -1,10 +1,12 @@
 //! Counters and histograms that agree with what happened.
 
-use std::sync::Barrier;
+use std::sync::{mpsc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, Pool};
+use diesel_row_lock::queue::RowQueue;
 use diesel_row_lock::telemetry::describe;
 use diesel_row_lock::{with_row_lock, LockError, Locked, Retry, RowLock};
 use law::law;
@@ -14,6 +16,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use super::system;
 use crate::support::calls::{ask, cross, nothing, while_held};
 use crate::support::schema::{accounts, Account};
+use crate::support::wait_until;
 
 /// One counter or histogram.
 #[derive(Debug)]
@@ -170,6 +173,68 @@ fn timeout_is_counted(db: &Db) {
     );
     let waited = histogram(&numbers, "row_lock_wait_seconds");
     assert!(waited[0] >= 0.02, "{waited:?} s");
+}
+
+/// The counters of a caller for account 1 that this queue turns away, while another one has the row
+/// and `$waiting` stand in line.
+macro_rules! turned_away {
+    ($queue:expr, $waiting:expr, $error:ident) => {{
+        let queue = &$queue;
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let (holds, is_held) = mpsc::channel();
+        let update = move || queue.update(1, |_| Ok::<_, LockError>(()));
+        let ((), numbers) = thread::scope(|scope| {
+            let go_on = go_on;
+            scope.spawn(move || {
+                queue.update(1, move |_| {
+                    holds.send(()).unwrap();
+                    let _ = may_go_on.recv();
+                    Ok::<_, LockError>(())
+                })
+            });
+            is_held.recv().unwrap();
+            for () in std::iter::repeat_n((), $waiting) {
+                scope.spawn(update);
+            }
+            let all = || queue.stats().waiting == $waiting;
+            wait_until("they stand in line", Duration::from_millis(1), all);
+            let numbers = numbers_of(|| {
+                let result = update();
+                assert!(
+                    matches!(result, Err(LockError::$error { .. })),
+                    "{result:?}"
+                );
+            });
+            drop(go_on);
+            numbers
+        });
+        counters(&numbers)
+    }};
+}
+
+#[law(postgres, mysql, mariadb, sqlite)]
+fn callers_that_a_queue_turns_away_are_counted(db: &Db) {
+    let pool = Pool::builder().max_size(2).min_idle(Some(0));
+    let pool = pool
+        .build(ConnectionManager::<Conn>::new(db.url()))
+        .unwrap();
+    let queue = || RowQueue::<Conn, Account>::builder();
+    let hasty = queue()
+        .longest_wait(Duration::from_millis(20))
+        .build(pool.clone());
+    let short = queue().longest_line(1).build(pool);
+    let labels = format!("{} accounts for_update", system(Db::STAMP));
+    let expected = |error: &str| {
+        [
+            format!("row_lock_calls_total {labels} not_applied 1"),
+            format!("row_lock_turned_away_total {labels} {error} 1"),
+        ]
+    };
+    assert_eq!(
+        turned_away!(hasty, 0, QueueTimeout),
+        expected("queue_timeout")
+    );
+    assert_eq!(turned_away!(short, 1, QueueFull), expected("queue_full"));
 }
 
 #[law(postgres, mysql, mariadb, sqlite)]

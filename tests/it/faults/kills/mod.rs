@@ -5,7 +5,7 @@
 
 mod client;
 mod judge;
-mod pots;
+pub(super) mod pots;
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@
 //! durable, whether it was one call's own transaction or part of a batch.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -12,7 +13,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 use diesel::sql_types::Text;
 use diesel_row_lock::queue::RowQueue;
-use diesel_row_lock::{with_row_lock, CommitToken, LockError, Locked, Retry, RowLock};
+use diesel_row_lock::{update_row, with_row_lock, CommitToken, LockError, Locked, Retry, RowLock};
 
 use super::super::ledger::Teller;
 
@@ -31,11 +32,53 @@ pub(crate) struct Pot {
 }
 
 impl Pot {
-    fn put(&mut self, op: &str) {
+    pub(crate) fn put(&mut self, op: &str) {
         self.log.push_str(op);
         self.log.push(' ');
     }
 }
+
+/// The log as a closure saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) length: usize,
+    hash: u64,
+}
+
+impl Seen {
+    pub(crate) fn of(log: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        log.hash(&mut hasher);
+        Self {
+            length: log.len(),
+            hash: hasher.finish(),
+        }
+    }
+
+    /// The rest of this log behind what was seen; `None` if it does not begin with that.
+    pub(crate) fn rest_of(self, log: &str) -> Option<&str> {
+        let (seen, rest) = log.split_at_checked(self.length)?;
+        (Self::of(seen) == self).then_some(rest)
+    }
+}
+
+/// Why a closure's change was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("the closure's own error")]
+    Own(Seen),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+impl From<diesel::result::Error> for Refused {
+    fn from(error: diesel::result::Error) -> Self {
+        LockError::from(error).into()
+    }
+}
+
+/// A closure that changes a pot.
+pub(crate) type Change = dyn FnMut(&mut Pot) -> Result<Seen, Refused> + Send;
 
 pub(crate) const POTS: i32 = 64;
 
@@ -51,6 +94,7 @@ pub(crate) enum How {
     Timeout,
     Retry,
     Token,
+    UpdateRow,
     Queue,
     /// By hand, as the library once ended its transactions.
     Planted,
@@ -59,12 +103,13 @@ pub(crate) enum How {
 }
 
 impl How {
-    pub(crate) const OF_ONE_CONNECTION: [Self; 5] = [
+    pub(crate) const OF_ONE_CONNECTION: [Self; 6] = [
         Self::Plain,
         Self::Nested,
         Self::Timeout,
         Self::Retry,
         Self::Token,
+        Self::UpdateRow,
     ];
 }
 
@@ -89,12 +134,37 @@ pub(crate) trait Saver: Teller + R2D2Connection + 'static {
     /// As the calls of a queue do it.
     fn update(queue: &Queue<Self>, pot: i32, op: String) -> Result<(), LockError>;
 
+    fn update_in(queue: &Queue<Self>, pot: i32, change: Box<Change>) -> Result<Seen, Refused>;
+
+    /// As a call without a queue does it.
+    fn update_row(&mut self, pot: i32, change: &mut Change) -> Result<Seen, Refused>;
+
+    /// As a program without this library does it.
+    fn change_under_lock(&mut self, pot: i32, change: &mut Change) -> Result<Seen, Refused>;
+
+    fn read(&mut self, pot: i32) -> QueryResult<Pot>;
+
+    /// Without any condition.
+    fn write_pot(&mut self, pot: &Pot) -> QueryResult<()>;
+
+    fn pots(&mut self) -> QueryResult<Vec<Pot>>;
+
     /// By hand, up to the end of the transaction.
     fn put_by_hand(&mut self, pot: i32, op: &str) -> QueryResult<()>;
     /// The end of it: a batch that does more than `COMMIT`.
     const END: &'static str;
 
-    fn logs(&mut self) -> QueryResult<Logs>;
+    fn logs(&mut self) -> QueryResult<Logs> {
+        let log = |pot: &Pot| {
+            let mut counts = BTreeMap::new();
+            for op in pot.log.split_whitespace() {
+                *counts.entry(op.to_owned()).or_default() += 1;
+            }
+            counts
+        };
+        let pots = self.pots()?;
+        Ok(pots.iter().map(|pot| (pot.id, log(pot))).collect())
+    }
 
     fn found_pots(&mut self) -> QueryResult<()> {
         let rows: Vec<_> = (1..=POTS).map(|id| format!("({id}, '')")).collect();
@@ -165,6 +235,10 @@ macro_rules! saver {
                     }),
                     How::Timeout => lock.timeout(Duration::from_secs(5)).with(self, row, put),
                     How::Retry => lock.retry(Retry::new()).with(self, row, put),
+                    How::UpdateRow => update_row(self, pot, |pot: &mut Pot| {
+                        pot.put(op);
+                        Ok(())
+                    }),
                     How::Token => lock.commit_token(token).with(self, row, put),
                     How::Reading => {
                         pots::table.load::<Pot>(self)?;
@@ -181,6 +255,43 @@ macro_rules! saver {
                 })
             }
 
+            fn update_in(
+                queue: &Queue<Self>,
+                pot: i32,
+                mut change: Box<Change>,
+            ) -> Result<Seen, Refused> {
+                queue.update(pot, move |pot| change(pot))
+            }
+
+            fn update_row(&mut self, pot: i32, change: &mut Change) -> Result<Seen, Refused> {
+                update_row(self, pot, |pot: &mut Pot| change(pot))
+            }
+
+            fn change_under_lock(
+                &mut self,
+                pot: i32,
+                change: &mut Change,
+            ) -> Result<Seen, Refused> {
+                with_row_lock(self, pots::table.find(pot), |conn, pot: Locked<'_, Pot>| {
+                    let mut pot = pot.into_inner();
+                    let seen = change(&mut pot)?;
+                    conn.write_pot(&pot)?;
+                    Ok(seen)
+                })
+            }
+
+            fn read(&mut self, pot: i32) -> QueryResult<Pot> {
+                pots::table.find(pot).first(self)
+            }
+
+            fn write_pot(&mut self, pot: &Pot) -> QueryResult<()> {
+                diesel::update(pot).set(pot).execute(self).map(drop)
+            }
+
+            fn pots(&mut self) -> QueryResult<Vec<Pot>> {
+                pots::table.order(pots::id).load(self)
+            }
+
             fn put_by_hand(&mut self, pot: i32, op: &str) -> QueryResult<()> {
                 self.batch_execute($begin)?;
                 let mut row: Pot = pots::table.find(pot).for_update().first(self)?;
@@ -188,18 +299,6 @@ macro_rules! saver {
                 row.put(op);
                 diesel::update(&row).set(&row).execute(self)?;
                 Ok(())
-            }
-
-            fn logs(&mut self) -> QueryResult<Logs> {
-                let pots: Vec<Pot> = pots::table.load(self)?;
-                let log = |pot: &Pot| {
-                    let mut counts = BTreeMap::new();
-                    for op in pot.log.split_whitespace() {
-                        *counts.entry(op.to_owned()).or_default() += 1;
-                    }
-                    counts
-                };
-                Ok(pots.iter().map(|pot| (pot.id, log(pot))).collect())
             }
 
             fn settings(&mut self) -> QueryResult<String> {
@@ -215,7 +314,8 @@ macro_rules! saver {
 
 saver! {
     PgConnection,
-    table: "CREATE TABLE pots (id INTEGER PRIMARY KEY, log TEXT NOT NULL)",
+    table: "CREATE TABLE pots (id INTEGER PRIMARY KEY, \
+        log TEXT NOT NULL CHECK (log NOT LIKE '%!%'))",
     setup: "SET lock_timeout = '7s'",
     settings: "SELECT concat_ws(' ', current_setting('lock_timeout'), \
         current_setting('statement_timeout'), current_setting('transaction_isolation'), \
@@ -233,7 +333,8 @@ saver! {
 
 saver! {
     MysqlConnection,
-    table: "CREATE TABLE pots (id INTEGER PRIMARY KEY, log MEDIUMTEXT NOT NULL)",
+    table: "CREATE TABLE pots (id INTEGER PRIMARY KEY, \
+        log MEDIUMTEXT NOT NULL CHECK (log NOT LIKE '%!%'))",
     setup: "SET innodb_lock_wait_timeout = 7",
     settings: "SELECT CAST(CONCAT_WS(' ', @@autocommit, @@innodb_lock_wait_timeout, \
         @@session.sql_mode /*M! , @@in_transaction, @@tx_isolation */ \
