@@ -53,7 +53,8 @@ where
         let Some(kept) = place else {
             unreachable!("an attempt has a connection")
         };
-        let misses = RowMisses::of::<M, K>(self.id);
+        let queue = self.queue;
+        let misses = RowMisses::among::<M, K>(self.id, &queue.shared.misses);
         let row = kept.row.take();
         if !self.may_be_unlocked(kept) || misses.lock_first() {
             return self.locked(kept, None);
@@ -103,7 +104,7 @@ where
         &mut self,
         kept: &mut Kept<C, M>,
         row: Option<(M, Stamp<C>)>,
-        misses: RowMisses,
+        misses: RowMisses<'_>,
     ) -> Result<Unlocked<Stamp<C>>, LockError>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::atomic::AtomicU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -171,6 +172,7 @@ impl<C, M, S, W, H> Builder<C, M, S, W, H> {
                 lock: self.lock,
                 lines,
                 resting: Resting::new(),
+                misses: [const { AtomicU32::new(0) }; 64],
                 bounds: self.bounds,
                 counter: Counter::default(),
             }),

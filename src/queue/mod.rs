@@ -49,7 +49,7 @@ use crate::row_lock::{attempt, Lock, OneByKey, RowLock, Signal, Target};
 use crate::sql::clause::{Block, EveryTable, ForUpdate, LockStrength, LockWait};
 use crate::sql::key::KeyedBy;
 use crate::telemetry::{table_in, Call};
-use crate::update_row::UpdateTarget;
+use crate::update_row::{Misses, UpdateTarget};
 
 /// The stamp of a row on this backend.
 type Stamp<C> = <<C as Connection>::Backend as StampBackend>::Stamp;
@@ -84,6 +84,7 @@ where
     bounds: Bounds,
     lines: Lines<RowKey, Change<M>, Kept<C, M>>,
     resting: Arc<Resting<C, M>>,
+    misses: Misses<64>,
     counter: Counter,
 }
 

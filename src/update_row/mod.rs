@@ -5,7 +5,7 @@ mod target;
 
 use std::fmt::Debug;
 
-pub(crate) use self::missed::RowMisses;
+pub(crate) use self::missed::{Misses, RowMisses};
 pub use self::target::UpdateTarget;
 use crate::backend::stamp::StampBackend;
 use crate::backend::{classify, LockBackend, Waiting};
@@ -135,7 +135,7 @@ fn unlocked<C, M, K, Kind, R, E>(
     conn: &mut C,
     key: &K,
     call: &Call,
-    misses: RowMisses,
+    misses: RowMisses<'_>,
     f: &mut impl FnMut(&mut M) -> Result<R, E>,
 ) -> Result<Unlocked<R>, LockError>
 where
