@@ -61,13 +61,10 @@ where
         }
         match self.unlocked(kept, row, misses)? {
             Unlocked::Written => Ok(()),
-            Unlocked::InDoubt(stamp, error) => {
-                let result = self.resolve(place, &stamp, false);
-                result.unwrap_or(Err(error))
-            }
+            Unlocked::InDoubt(stamp, error) => self.resolve(place, &stamp, false).ok_or(error),
             Unlocked::Panicked(stamp, panic) => {
-                let result = self.resolve(place, &stamp, true);
-                result.unwrap_or_else(|| resume_unwind(panic))
+                let resolved = self.resolve(place, &stamp, true);
+                Ok(resolved.unwrap_or_else(|| resume_unwind(panic)))
             }
             Unlocked::LockIt if self.restart() => self.locked(kept, None),
             Unlocked::NoStamps if self.restart() => {
@@ -166,15 +163,15 @@ where
     /// The row is locked on another session. If it still has the stamp that the statement asked
     /// for, the statement is not part of this server's history: it would come after the transaction
     /// of that stamp, and a history contains the id of a transaction only once. Neither can it come
-    /// late: this transaction writes the row, and gives it another stamp. If the row has another
-    /// stamp, nothing is known: the stamp that the statement wrote proves nothing, since a crash
+    /// late: this transaction writes the row, and gives it another stamp. If it fails, the statement
+    /// may still come, and nothing is known. Nor is it if the row has another stamp: the stamp that the statement wrote proves nothing, since a crash
     /// may assign its id again. `tests/model` explores this.
     fn resolve<Kind>(
         &mut self,
         place: &mut Option<Kept<C, M>>,
         stamp: &Stamp<C>,
         has_panicked: bool,
-    ) -> Option<Result<(), LockError>>
+    ) -> Option<()>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
@@ -184,17 +181,15 @@ where
         }
         let conn = self.queue.connection(self.call).ok()?;
         let kept = place.insert(Kept::new(conn));
-        let mut is_unchanged = false;
-        let result = self.locked(kept, Some((stamp, &mut is_unchanged)));
-        is_unchanged.then_some(result)
+        self.locked(kept, Some(stamp)).ok()
     }
 
     /// Locks the row, runs the changes on it and writes it. With a stamp, only if the row has that
-    /// one, which it then says, and the changes that the batch has.
+    /// one, and only the changes that the batch has.
     fn locked<Kind>(
         &mut self,
         kept: &mut Kept<C, M>,
-        mut unchanged: Option<(&Stamp<C>, &mut bool)>,
+        unchanged: Option<&Stamp<C>>,
     ) -> Result<(), LockError>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
@@ -207,13 +202,13 @@ where
             let work = |conn: &mut C, row: Locked<'_, M>| {
                 let rules = RowRules::<C, LockOf<S, W, H>, K, Kind>(PhantomData);
                 let row = row.into_inner();
-                let changed = if let Some((unchanged, is_unchanged)) = &mut unchanged {
+                let changed = if let Some(unchanged) = unchanged {
+                    // Written in any case, also if no change counts any more: only another stamp
+                    // keeps the lost statement out. A row that sets no column can't be written.
                     match read(conn, id)? {
                         Read::Row(row, now) if C::Backend::is_same_row(&now, unchanged) => {
-                            // From here on a failure is one of this transaction only.
-                            **is_unchanged = true;
-                            batch.is_committing = false;
-                            batch.run_again(row, &rules)
+                            let row = batch.run_again(row, &rules);
+                            row.filter(|row| K::is_noop(row).is_ok_and(|is_noop| !is_noop))
                         }
                         _ => None,
                     }

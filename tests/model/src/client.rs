@@ -9,8 +9,8 @@ pub enum Kind {
     Lock,
     /// `update_row`: read, then one conditional `UPDATE`; if that changes no row, the lock path
     UpdateRow,
-    /// `RowQueue::update`: one conditional `UPDATE` for one or two callers, on the row that the
-    /// last statement of this session returned; without such a row, or after a miss, the lock path
+    /// `RowQueue::update`: the same for one or two callers at once, on the row that the last
+    /// conditional `UPDATE` of this session returned, if there is one
     Line,
 }
 
@@ -163,7 +163,7 @@ pub struct Client {
     /// The changes that have not begun.
     pub waiting: Vec<Change>,
     pub batch: Option<Batch>,
-    /// The row that the last statement of this session returned.
+    /// The row that the last conditional `UPDATE` of this session returned.
     kept: Option<Row>,
     /// The kept row of an old session. Only a planted mistake uses it.
     remembered: Option<Row>,
@@ -193,8 +193,8 @@ impl Client {
         let batch = Batch::of(self.waiting.drain(..size).collect());
         match (self.kind, self.kept.take()) {
             (Kind::Line, Some(row)) => self.update_if(batch, row, world),
-            (Kind::UpdateRow, _) => self.send(batch, Stage::Reading, Statement::Read),
-            (Kind::Line | Kind::Lock, _) => self.lock(batch),
+            (Kind::Lock, _) => self.lock(batch),
+            _ => self.send(batch, Stage::Reading, Statement::Read),
         }
     }
 
@@ -205,7 +205,10 @@ impl Client {
             (_, Answer::Lost) => self.lose(batch, world),
             (Stage::Reading, Answer::Row(row)) => self.update_if(batch, row, world),
             (Stage::Updating, Answer::Updated(xmin)) => {
-                batch.wrote = Some(xmin);
+                if self.kind == Kind::Line {
+                    let value = batch.result.clone();
+                    self.kept = Some(Row { value, xmin });
+                }
                 self.end(batch, None)
             }
             (Stage::Updating, Answer::Missed) => {
@@ -336,18 +339,9 @@ impl Client {
         Some(next)
     }
 
-    /// Ends a batch. `None` stands for the results of its closures; a line then keeps the row.
+    /// Ends a batch. `None` stands for the results of its closures.
     fn end(&mut self, batch: Batch, reply: Option<Reply>) -> Option<Statement> {
         self.reply(&batch, reply);
-        if reply.is_none() && self.kind == Kind::Line {
-            self.kept = match (batch.base, batch.wrote) {
-                (_, Some(xmin)) => Some(Row {
-                    value: batch.result,
-                    xmin,
-                }),
-                (base, None) => base,
-            };
-        }
         None
     }
 

@@ -30,7 +30,7 @@ fn pair(first: Kind, second: Kind) -> Protocol {
 
 /// A line that withdraws; the other client deposits.
 fn withdrawals() -> Protocol {
-    world([(Kind::Line, &[-2, -6]), (Kind::Lock, &[3, 5])])
+    world([(Kind::Line, &[1, -2, -6]), (Kind::Lock, &[3])])
 }
 
 /// Two cut connections, and no restart.
