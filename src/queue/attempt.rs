@@ -36,6 +36,15 @@ enum Unlocked<S> {
     Panicked(S, Panic),
 }
 
+/// The row that a statement without an answer wanted to write.
+struct Unchanged<'s, S> {
+    stamp: &'s S,
+    /// The statement may still be executed.
+    can_come_late: bool,
+    /// It was not executed, and it can't come late.
+    is_known: bool,
+}
+
 impl<C, M, S, W, H, K> Attempt<'_, '_, C, M, S, W, H, K>
 where
     C: R2D2Connection + LockConnection + 'static,
@@ -61,10 +70,13 @@ where
         }
         match self.unlocked(kept, row, misses)? {
             Unlocked::Written => Ok(()),
-            Unlocked::InDoubt(stamp, error) => self.resolve(place, &stamp, false).ok_or(error),
+            Unlocked::InDoubt(stamp, error) => {
+                let result = self.resolve(place, &stamp, false);
+                result.unwrap_or(Err(error))
+            }
             Unlocked::Panicked(stamp, panic) => {
-                let resolved = self.resolve(place, &stamp, true);
-                Ok(resolved.unwrap_or_else(|| resume_unwind(panic)))
+                let result = self.resolve(place, &stamp, true);
+                result.unwrap_or_else(|| resume_unwind(panic))
             }
             Unlocked::LockIt if self.restart() => self.locked(kept, None),
             Unlocked::NoStamps if self.restart() => {
@@ -164,14 +176,15 @@ where
     /// for, the statement is not part of this server's history: it would come after the transaction
     /// of that stamp, and a history contains the id of a transaction only once. Neither can it come
     /// late: this transaction writes the row, and gives it another stamp. If it fails, the statement
-    /// may still come, and nothing is known. Nor is it if the row has another stamp: the stamp that the statement wrote proves nothing, since a crash
+    /// may still come, and nothing is known; after a panic it can't, for it was answered or never
+    /// sent. Nothing is known, either, if the row has another stamp: the stamp that the statement wrote proves nothing, since a crash
     /// may assign its id again. `tests/model` explores this.
     fn resolve<Kind>(
         &mut self,
         place: &mut Option<Kept<C, M>>,
         stamp: &Stamp<C>,
         has_panicked: bool,
-    ) -> Option<()>
+    ) -> Option<Result<(), LockError>>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
@@ -181,7 +194,13 @@ where
         }
         let conn = self.queue.connection(self.call).ok()?;
         let kept = place.insert(Kept::new(conn));
-        self.locked(kept, Some(stamp)).ok()
+        let mut unchanged = Unchanged {
+            stamp,
+            can_come_late: !has_panicked,
+            is_known: false,
+        };
+        let result = self.locked(kept, Some(&mut unchanged));
+        (unchanged.is_known || result.is_ok()).then_some(result)
     }
 
     /// Locks the row, runs the changes on it and writes it. With a stamp, only if the row has that
@@ -189,7 +208,7 @@ where
     fn locked<Kind>(
         &mut self,
         kept: &mut Kept<C, M>,
-        unchanged: Option<&Stamp<C>>,
+        mut unchanged: Option<&mut Unchanged<'_, Stamp<C>>>,
     ) -> Result<(), LockError>
     where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
@@ -202,11 +221,16 @@ where
             let work = |conn: &mut C, row: Locked<'_, M>| {
                 let rules = RowRules::<C, LockOf<S, W, H>, K, Kind>(PhantomData);
                 let row = row.into_inner();
-                let changed = if let Some(unchanged) = unchanged {
+                let changed = if let Some(unchanged) = &mut unchanged {
                     // Written in any case, also if no change counts any more: only another stamp
                     // keeps the lost statement out. A row that sets no column can't be written.
                     match read(conn, id)? {
-                        Read::Row(row, now) if C::Backend::is_same_row(&now, unchanged) => {
+                        Read::Row(row, now) if C::Backend::is_same_row(&now, unchanged.stamp) => {
+                            if !unchanged.can_come_late {
+                                // From here on a failure is one of this transaction only.
+                                unchanged.is_known = true;
+                                batch.is_committing = false;
+                            }
                             let row = batch.run_again(row, &rules);
                             row.filter(|row| K::is_noop(row).is_ok_and(|is_noop| !is_noop))
                         }
