@@ -89,6 +89,21 @@ where
     }
 }
 
+/// A queue ends with its last clone, or behind a call on a thread of the user's: a panic at the
+/// check-in must not take that one's result.
+impl<C, M> Drop for Resting<C, M>
+where
+    C: R2D2Connection + LockConnection + 'static,
+{
+    fn drop(&mut self) {
+        for place in &self.places {
+            if let Some(rest) = lock(place).take() {
+                rest.kept.check_in(false);
+            }
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
