@@ -175,10 +175,12 @@ where
     /// The row is locked on another session. If it still has the stamp that the statement asked
     /// for, the statement is not part of this server's history: it would come after the transaction
     /// of that stamp, and a history contains the id of a transaction only once. Neither can it come
-    /// late: this transaction writes the row, and gives it another stamp. If it fails, the statement
-    /// may still come, and nothing is known; after a panic it can't, for it was answered or never
-    /// sent. Nothing is known, either, if the row has another stamp: the stamp that the statement wrote proves nothing, since a crash
-    /// may assign its id again. `tests/model` explores this.
+    /// late: this transaction writes the row, and gives it another stamp.
+    ///
+    /// If this transaction fails, the statement may still come, and nothing is known. After a panic
+    /// it can't: it was answered, or never sent. If the row has another stamp, nothing is known,
+    /// either: the stamp that the statement wrote proves nothing, since a crash may assign its id
+    /// again. `tests/model` explores this.
     fn resolve<Kind>(
         &mut self,
         place: &mut Option<Kept<C, M>>,

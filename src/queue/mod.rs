@@ -283,11 +283,17 @@ where
     /// change is taken back, and no other one.
     ///
     /// `f` **may run more than once**, each time on the row as it is then, and only its last run
-    /// counts: if another session has changed the row since it was read; if no change of a batch
-    /// counts, and the row was not locked; if the database refuses a batch, its changes are run again in smaller ones until the
-    /// change to blame is alone; after a deadlock or a serialization failure, if the queue has a
-    /// [retry policy](Builder::retry); and if the change sets a field from `None` or to `None` that
-    /// `AsChangeset` leaves out. A closure that has panicked does not run again.
+    /// counts:
+    ///
+    /// - if another session has changed the row since it was read;
+    /// - if no change of a batch counts, and the row was not locked;
+    /// - if the database refuses a batch, whose changes run again in smaller ones until the change
+    ///   to blame is alone;
+    /// - after a deadlock or a serialization failure, if the queue has a
+    ///   [retry policy](Builder::retry);
+    /// - if the change sets a field from `None` or to `None` that `AsChangeset` leaves out.
+    ///
+    /// A closure that has panicked does not run again.
     ///
     /// Executes, on PostgreSQL, `UPDATE … SET … WHERE pk = $1 AND xmin = $2 AND … RETURNING …` with
     /// the columns of the model's `AsChangeset`; for the first batch `SELECT …, xmin, … WHERE pk =
