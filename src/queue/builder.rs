@@ -122,10 +122,12 @@ impl<C, M, S, W, H> Builder<C, M, S, W, H> {
         self
     }
 
-    /// Run the changes of [`update`](RowQueue::update) again as this policy says. Each change counts
-    /// its own attempts, from the one on in which it first runs: its deadline does not count the
-    /// wait in line, which has [a bound of its own](Self::longest_wait). The deadline of a caller
-    /// that runs the transaction bounds the wait for the lock.
+    /// Run the changes of [`update`](RowQueue::update) again as this policy says.
+    ///
+    /// Each change counts its own attempts, from the one on in which it first runs: its deadline
+    /// does not count the wait in line, which has [a bound of its own](Self::longest_wait). The
+    /// deadline of a caller that runs the transaction bounds the wait for the lock. So with a
+    /// deadline the row is always locked first.
     pub fn retry(mut self, policy: Retry) -> Self {
         self.bounds.retry = Some(policy);
         self

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use crate::played;
 
-/// Not more than this doublings: a row is tried at least once in 64 calls. A miss then costs little,
+/// Not more than this doublings: a row is tried at least once in 64 calls. So a miss costs little,
 /// and a row that is no longer contended is found soon.
 const MOST: u32 = 6;
 
