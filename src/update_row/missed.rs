@@ -19,7 +19,7 @@ const MOST: u32 = 6;
 /// How many misses, in the upper half, and how many calls are to lock first, in the lower one.
 pub(crate) type Misses<const N: usize> = [AtomicU32; N];
 
-static ROWS: Misses<4096> = [const { AtomicU32::new(0) }; 4096];
+static ROWS: Misses<16_384> = [const { AtomicU32::new(0) }; 16_384];
 
 /// Tables whose rows have no stamps.
 static TABLES: [AtomicBool; 256] = [const { AtomicBool::new(false) }; 256];
