@@ -205,6 +205,8 @@ mod stamp_of_update_row_is_none_after_a_crash {
             let nothing = |_: &mut Pot| Err::<(), _>(diesel::result::Error::RollbackTransaction);
             update_row(&mut *conn, 1, nothing).unwrap_err();
         }
+        // The ids of these locks are not to be assigned again.
+        forgetful.server.sql("CHECKPOINT").unwrap();
         let lost = forgetful.put("lost");
         let mut theirs = None;
         let mut own = Deed::begin("own", 1, Call::UpdateRow);
