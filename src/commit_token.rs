@@ -11,7 +11,7 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 
 use crate::backend::{classify, LockBackend, Waiting};
-use crate::connection::{status, LockConnection};
+use crate::connection::{depth, LockConnection};
 use crate::error::LockError;
 
 /// A row that a transaction leaves behind if, and only if, it commits.
@@ -109,7 +109,7 @@ impl CommitToken {
     pub fn resolve<C: LockConnection>(&self, conn: &mut C) -> Result<Resolution, LockError> {
         // Refused before anything is sent: in an open transaction the row would be gone with its
         // rollback.
-        if status(conn).depth.is_some_and(|depth| depth > 0) {
+        if depth(conn).is_some_and(|depth| depth > 0) {
             return Err(LockError::AlreadyInTransaction {
                 reason: "a commit in doubt can't be resolved inside an open transaction",
             });

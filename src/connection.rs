@@ -91,11 +91,18 @@ pub(crate) struct Status {
     pub(crate) must_roll_back: bool,
 }
 
-pub(crate) fn status<C: Connection>(conn: &mut C) -> Status {
+/// The depth alone.
+pub(crate) fn depth<C: Connection>(conn: &mut C) -> Option<u32> {
     let status = C::TransactionManager::transaction_manager_status_mut(conn);
-    let depth = status.transaction_depth();
+    let depth = status.transaction_depth().ok()?;
+    Some(depth.map_or(0, NonZeroU32::get))
+}
+
+pub(crate) fn status<C: Connection>(conn: &mut C) -> Status {
+    let depth = depth(conn);
+    let status = C::TransactionManager::transaction_manager_status_mut(conn);
     Status {
-        depth: depth.map(|depth| depth.map_or(0, NonZeroU32::get)).ok(),
+        depth,
         // The field is private; its `Debug` form is the one way to it that needs no
         // unstable feature of Diesel. `tests/it/swallowed.rs` goes red if the form changes.
         must_roll_back: format!("{status:?}")

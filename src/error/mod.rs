@@ -367,6 +367,12 @@ impl LockError {
         }
     }
 
+    pub(crate) fn key_changed(key: &impl std::fmt::Debug) -> Self {
+        Self::KeyChanged {
+            key: format!("{key:?}"),
+        }
+    }
+
     pub(crate) fn nested_in_transaction() -> Self {
         Self::AlreadyInTransaction {
             reason: "`.outermost()` was asked for, \

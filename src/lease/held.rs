@@ -12,7 +12,7 @@ use super::Lease;
 use crate::backend::lease::sql::{Values, GUARD, RELEASE, RENEW};
 use crate::backend::lease::LeaseBackend;
 use crate::backend::{LockBackend, Settings};
-use crate::connection::{status, LockConnection};
+use crate::connection::{depth, LockConnection};
 use crate::error::LockError;
 use crate::retry::Failure;
 use crate::sql::clause::{ForUpdate, Strength};
@@ -224,7 +224,7 @@ impl HeldLease {
         let call = Call::begin(C::Backend::SYSTEM, ForUpdate::NAME, || {
             Some("row_lock_leases")
         });
-        let outermost = status(conn).depth.is_none_or(|depth| depth == 0);
+        let outermost = depth(conn).is_none_or(|depth| depth == 0);
         let mut f = Some(f);
         let mut attempts = 1;
         loop {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::backend::lease::sql::{LeaseRow, Statement, Values};
 use crate::backend::lease::LeaseBackend;
 use crate::backend::{classify, Settings, Waiting};
-use crate::connection::{status, LockConnection};
+use crate::connection::{depth, LockConnection};
 use crate::error::LockError;
 use crate::retry::Failure;
 use crate::telemetry::Call;
@@ -156,7 +156,7 @@ where
         return Ok(());
     };
     // `SET TRANSACTION` would fail in what is open there.
-    if status(conn).depth.is_none() {
+    if depth(conn).is_none() {
         // What is left of a broken transaction; `run` rolls it back.
         return Ok(());
     }
@@ -169,7 +169,7 @@ where
 }
 
 fn refuse_nested<C: LockConnection>(conn: &mut C) -> Result<(), LockError> {
-    if status(conn).depth.is_some_and(|depth| depth > 0) {
+    if depth(conn).is_some_and(|depth| depth > 0) {
         return Err(NESTED);
     }
     Ok(())

@@ -12,7 +12,7 @@ use diesel::{Expression, RunQueryDsl};
 pub use self::at_version::{at_version, AtVersion};
 pub use self::save::SaveVersioned;
 use crate::backend::{classify, Waiting};
-use crate::connection::{status, LockConnection};
+use crate::connection::{depth, LockConnection};
 use crate::error::LockError;
 use crate::retry::{Failure, Retry};
 use crate::transaction::run_alone;
@@ -259,7 +259,7 @@ where
     E: From<LockError>,
 {
     // Under REPEATABLE READ each attempt would read the same version again.
-    if status(conn).depth.is_some_and(|depth| depth > 0) {
+    if depth(conn).is_some_and(|depth| depth > 0) {
         return Err(E::from(LockError::AlreadyInTransaction {
             reason: "a row can't be read anew inside an open transaction",
         }));

@@ -13,7 +13,7 @@ use super::lead::{Attempt, LockOf};
 use super::Stamp;
 use crate::backend::stamp::StampBackend;
 use crate::backend::Waiting;
-use crate::connection::{status, LockConnection};
+use crate::connection::{depth, LockConnection};
 use crate::error::LockError;
 use crate::hold::LockHold;
 use crate::locked::Locked;
@@ -99,8 +99,16 @@ where
             && request.commit_token.is_none();
         C::Backend::HAS_STAMPS
             && is_plain
-            && status(&mut *kept.conn).depth == Some(0)
+            && depth(&mut *kept.conn) == Some(0)
             && self.turn.is_free()
+    }
+
+    /// Whether there is anything to write: a model may set no column.
+    fn sets_columns<Kind>(row: &M) -> bool
+    where
+        K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
+    {
+        K::is_noop(row).is_ok_and(|is_noop| !is_noop)
     }
 
     fn restart(&mut self) -> bool {
@@ -134,7 +142,7 @@ where
         let rules = RowRules::<C, LockOf<S, W, H>, K, Kind>(PhantomData);
         let bounds = &self.queue.shared.bounds;
         let changed = self.batch.run(row, self.turn, bounds, &rules);
-        let changed = changed.filter(|row| K::is_noop(row).is_ok_and(|is_noop| !is_noop));
+        let changed = changed.filter(Self::sets_columns);
         let Some(row) = changed else {
             // Answers that write nothing may be untrue by now. They are given of a row that is
             // locked.
@@ -144,7 +152,7 @@ where
         // From here on the row may be written.
         self.batch.is_committing = true;
         let result = catch_unwind(AssertUnwindSafe(|| {
-            run_single(conn, |conn| self.id.rewrite(&row, Some(&stamp), conn))
+            run_single(conn, |conn| self.id.rewrite(&row, &stamp, conn))
         }));
         let result = match result {
             Ok(result) => result,
@@ -234,7 +242,7 @@ where
                                 batch.is_committing = false;
                             }
                             let row = batch.run_again(row, &rules);
-                            row.filter(|row| K::is_noop(row).is_ok_and(|is_noop| !is_noop))
+                            row.filter(Self::sets_columns)
                         }
                         _ => None,
                     }
@@ -283,12 +291,6 @@ where
 
     fn key(&self, model: &M) -> K {
         K::of(model)
-    }
-
-    fn key_changed(&self, key: &K) -> LockError {
-        LockError::KeyChanged {
-            key: format!("{key:?}"),
-        }
     }
 
     fn columns(&self, model: &M) -> Option<String> {

@@ -1,5 +1,6 @@
 //! [`Batch`]: the changes of one transaction, and what becomes of them at its end.
 
+use std::fmt::Debug;
 use std::mem;
 use std::time::Instant;
 
@@ -50,7 +51,7 @@ impl<M> Change<M> {
             return Applied::Nothing;
         };
         if rules.key(&changed) != before.key {
-            self.job.refuse(rules.key_changed(&before.key));
+            self.job.refuse(LockError::key_changed(&before.key));
             return Applied::Nothing;
         }
         self.counts = true;
@@ -93,12 +94,9 @@ pub(super) enum Fault {
 
 /// What a batch asks of the models.
 pub(super) trait Rules<M> {
-    type Key: PartialEq;
+    type Key: PartialEq + Debug;
 
     fn key(&self, model: &M) -> Self::Key;
-
-    /// The error of a change that has given the row with this key another one.
-    fn key_changed(&self, key: &Self::Key) -> LockError;
 
     /// Which columns the model writes, as the text of the statement has them. `None` if it has no
     /// text.

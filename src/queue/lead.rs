@@ -11,7 +11,7 @@ use super::batch::{Batch, Change, Ended, Fault};
 use super::kept::Kept;
 use super::{QueueTurn, RowQueue};
 use crate::backend::LockBackend;
-use crate::connection::{status, LockConnection};
+use crate::connection::{depth, LockConnection};
 use crate::error::LockError;
 use crate::hold::LockHold;
 use crate::row_lock::{Lock, RowLock};
@@ -38,7 +38,7 @@ where
         K: UpdateTarget<C, LockOf<S, W, H>, M, Kind>,
     {
         let call = Self::call();
-        let mut kept = turn.kept().or_else(|| self.shared.resting.take(turn.key()));
+        let mut kept = self.kept_for(&mut turn);
         let mut next = Some(own);
         while let Some(own) = next.take() {
             self.pause_before(&own, &mut kept);
@@ -156,7 +156,7 @@ where
     C: R2D2Connection + LockConnection + 'static,
 {
     let Some(kept) = kept else { return false };
-    matches!(error, LockError::Database(_)) && status(&mut *kept.conn).depth == Some(0)
+    matches!(error, LockError::Database(_)) && depth(&mut *kept.conn) == Some(0)
 }
 
 /// One attempt at a batch.

@@ -143,6 +143,12 @@ where
         .inspect_err(|error| call.failed(error))
     }
 
+    /// What the last turn of the row has left, to this one or to no other.
+    fn kept_for(&self, turn: &mut QueueTurn<'_, C, M>) -> Option<Kept<C, M>> {
+        let kept = turn.kept();
+        kept.or_else(|| self.shared.resting.take(turn.key()))
+    }
+
     /// Stands in line for a row; `None` if another caller has made the change.
     fn line_up(
         &self,
@@ -241,8 +247,7 @@ where
         };
         let lock = self.shared.lock;
         let call = Self::call();
-        let kept = own.turn.kept();
-        let kept = kept.or_else(|| self.shared.resting.take(own.turn.key()));
+        let kept = self.kept_for(&mut own.turn);
         // Not before the turn: callers that wait in line must not empty the pool.
         let mut kept = kept.map_or_else(|| self.connection(&call).map(Kept::new), Ok)?;
         let mut held = None;
@@ -339,7 +344,7 @@ where
         answer.take()
     }
 
-    /// As [`line_up`](Self::line_up), and the telemetry is told of a caller that has no turn.
+    /// As [`line_up`](Self::line_up), and reports a caller that gets no turn to the telemetry.
     #[track_caller]
     fn stand_in_line<K>(
         &self,

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::thread;
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 
 use super::kept::{is_exhausted, Kept, LONGEST_LOAN};
 use super::key::RowKey;
+use super::line::lock;
 use crate::connection::LockConnection;
 
 /// The rows of a queue that rest. The number of places bounds that of connections.
@@ -102,10 +103,6 @@ where
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the thread looks after.

@@ -42,12 +42,12 @@ pub trait Stamped<K, Kind, DB: LockBackend>: Sized {
     where
         C: LoadConnection<Backend = DB>;
 
-    /// The same with `RETURNING …, stamp`; without a stamp, for a row that is locked.
+    /// The same with `RETURNING …, stamp`.
     #[doc(hidden)]
     fn rewrite<C>(
         &self,
         key: &K,
-        stamp: Option<&DB::Stamp>,
+        stamp: &DB::Stamp,
         conn: &mut C,
     ) -> QueryResult<Rewritten<Self, DB>>
     where
@@ -99,16 +99,11 @@ where
         conn.execute_returning_count(&UpdateStamped {
             update: UpdateByKey::<_, _, _, _, Kind>::of(&table, self.as_changeset(), key),
             from: QuerySource::from_clause(&table),
-            stamp: Some(stamp),
+            stamp,
         })
     }
 
-    fn rewrite<C>(
-        &self,
-        key: &K,
-        stamp: Option<&DB::Stamp>,
-        conn: &mut C,
-    ) -> QueryResult<Rewritten<M, DB>>
+    fn rewrite<C>(&self, key: &K, stamp: &DB::Stamp, conn: &mut C) -> QueryResult<Rewritten<M, DB>>
     where
         C: LoadConnection<Backend = DB>,
     {
@@ -215,7 +210,7 @@ where
 struct UpdateStamped<'q, U, F, DB: StampBackend> {
     update: U,
     from: F,
-    stamp: Option<&'q DB::Stamp>,
+    stamp: &'q DB::Stamp,
 }
 
 impl<U, F, DB: StampBackend> QueryId for UpdateStamped<'_, U, F, DB> {
@@ -232,12 +227,11 @@ where
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         self.update.walk_ast(out.reborrow())?;
         // One statement that compares and writes: between two there is room for another session.
-        let stamp = self.stamp.filter(|_| !are_locks_taken_out());
-        if let Some(stamp) = stamp {
-            out.push_sql(" AND ");
-            DB::push_unchanged(&self.from, stamp, out)?;
+        if are_locks_taken_out() {
+            return Ok(());
         }
-        Ok(())
+        out.push_sql(" AND ");
+        DB::push_unchanged(&self.from, self.stamp, out)
     }
 }
 

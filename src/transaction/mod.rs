@@ -20,7 +20,7 @@ use self::open::Transaction;
 use crate::backend::stamp::StampBackend;
 use crate::backend::{classify, Settings, Waiting};
 use crate::commit_token::CommitToken;
-use crate::connection::{status, LockConnection};
+use crate::connection::{depth, LockConnection};
 use crate::error::LockError;
 use crate::played;
 use crate::retry::Failure;
@@ -103,7 +103,7 @@ where
     C: LockConnection,
 {
     // Asked before the statement runs: an error can leave Diesel's manager without a depth.
-    let alone = status(conn).depth == Some(0);
+    let alone = depth(conn) == Some(0);
     let seen = played::statements_seen();
     let result = statement(conn);
     played::has_begun(seen);

@@ -9,7 +9,7 @@ use diesel::result::Error as DieselError;
 use super::Request;
 use crate::backend::transaction::{EndError, TransactionBackend};
 use crate::backend::{classify, not_begun, LockBackend, Settings, Waiting};
-use crate::connection::{entered, left_to, mark_broken, status, LockConnection};
+use crate::connection::{depth, entered, left_to, mark_broken, status, LockConnection};
 use crate::error::LockError;
 
 /// What is open on a connection.
@@ -245,7 +245,7 @@ impl<'c, C: LockConnection> Transaction<'c, C> {
         match result {
             Ok(()) => {
                 // Unless the backend has found that the connection is lost behind the COMMIT.
-                if status(self.conn).depth.is_some() {
+                if depth(self.conn).is_some() {
                     left_to(self.conn, self.outer());
                 }
                 Ok(())
@@ -317,7 +317,7 @@ fn abandoned<C: LockConnection>(
             Ok(())
         }
         // SQLite refuses to roll back nothing; Diesel has then noticed that nothing is open.
-        Err(_) if status(conn).depth == Some(0) => Ok(()),
+        Err(_) if depth(conn) == Some(0) => Ok(()),
         Err(error) => {
             // The server may still hold the locks. A pool closes a broken connection, which frees
             // them.

@@ -9,7 +9,7 @@ pub(crate) use self::missed::{Misses, RowMisses};
 pub use self::target::UpdateTarget;
 use crate::backend::stamp::StampBackend;
 use crate::backend::{classify, LockBackend, Waiting};
-use crate::connection::{status, LockConnection};
+use crate::connection::{depth, LockConnection};
 use crate::error::LockError;
 use crate::locked::Locked;
 use crate::played;
@@ -105,7 +105,7 @@ where
     );
     let misses = RowMisses::of::<M, K>(&key);
     // In an open transaction the statement would be no transaction of its own.
-    let alone = status(conn).depth == Some(0);
+    let alone = depth(conn) == Some(0);
     if !C::Backend::HAS_STAMPS || !alone || misses.lock_first() {
         return locked(conn, &key, &call, &mut f);
     }
@@ -263,7 +263,5 @@ where
     if key_of(row) == key {
         return Ok(value);
     }
-    Err(Failure::Lock(LockError::KeyChanged {
-        key: format!("{key:?}"),
-    }))
+    Err(Failure::Lock(LockError::key_changed(&key)))
 }

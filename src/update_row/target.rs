@@ -57,12 +57,12 @@ pub trait UpdateTarget<C: LockConnection, L, M, Kind>: Clone + Eq + Hash + Debug
         conn: &mut C,
     ) -> QueryResult<usize>;
 
-    /// Writes the row, if it is of this stamp, and reads it back with the next one.
+    /// The same, and reads the row back with its next stamp.
     #[doc(hidden)]
     fn rewrite(
         &self,
         row: &M,
-        stamp: Option<&<C::Backend as StampBackend>::Stamp>,
+        stamp: &<C::Backend as StampBackend>::Stamp,
         conn: &mut C,
     ) -> QueryResult<Rewritten<M, C::Backend>>;
 
@@ -116,7 +116,7 @@ where
     fn rewrite(
         &self,
         row: &M,
-        stamp: Option<&<C::Backend as StampBackend>::Stamp>,
+        stamp: &<C::Backend as StampBackend>::Stamp,
         conn: &mut C,
     ) -> QueryResult<Rewritten<M, C::Backend>> {
         row.rewrite(self, stamp, conn)
