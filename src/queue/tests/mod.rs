@@ -55,6 +55,8 @@ struct History {
     gave_up: HashSet<usize>,
     abandoned: HashSet<usize>,
     turns: usize,
+    /// Judged at the end: a panic under a lock would be reported by the other threads, too.
+    was_beside_alone: bool,
 }
 
 struct World {
@@ -179,10 +181,7 @@ impl World {
             }
             let end = self.end(tries);
             let mut history = self.history.lock().unwrap();
-            assert!(
-                history.turns == 1 || !turn.is_alone(),
-                "a turn beside one that holds alone"
-            );
+            history.was_beside_alone |= turn.is_alone() && history.turns > 1;
             let mut others = Vec::new();
             for next in &mut taken {
                 let job = next.job().expect("it has not come back");
@@ -248,6 +247,10 @@ fn play(scenario: Scenario) {
     if !scenario.again {
         assert!(history.done.is_sorted(), "out of order: {:?}", history.done);
     }
+    assert!(
+        !history.was_beside_alone,
+        "a turn beside one that holds alone"
+    );
     let ends = history.done.len() + history.gave_up.len() + history.abandoned.len();
     assert_eq!(ends, 5, "some ended twice, or never");
     assert_eq!(world.lines.keys(), 0, "a line is left");

@@ -1,4 +1,4 @@
-//! A row that a queue keeps from one batch to the next: what it saves, and that it is never trusted.
+//! A row that a queue keeps from one batch to the next: it saves round trips, and is never trusted.
 
 use std::thread;
 
@@ -12,32 +12,9 @@ use diesel_row_lock::LockError;
 use law::law;
 
 use super::pool;
+use crate::support::calls::{open_account, set_balance};
 use crate::support::schema::{accounts, Account};
 use crate::support::wire::{Cut, Rule, Wire, Word};
-
-/// An account with a number of its own: which rows were missed is remembered by table and key, for
-/// the whole process.
-macro_rules! open_account {
-    ($db:ident, $id:expr) => {
-        diesel::insert_into(accounts::table)
-            .values((
-                accounts::id.eq($id),
-                accounts::owner.eq("Ada"),
-                accounts::balance.eq(1_000),
-            ))
-            .execute(&mut $db.connect())
-            .unwrap()
-    };
-}
-
-macro_rules! set_balance {
-    ($db:ident, $id:expr, $balance:expr) => {
-        diesel::update(accounts::table.find($id))
-            .set(accounts::balance.eq($balance))
-            .execute(&mut $db.connect())
-            .unwrap()
-    };
-}
 
 macro_rules! deposit {
     ($queue:expr, $id:expr) => {

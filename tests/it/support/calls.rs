@@ -123,3 +123,42 @@ macro_rules! cross {
     }};
 }
 pub(crate) use cross;
+
+/// An account with a number of its own, which `update_row` tries to change without a lock: which
+/// rows were missed is remembered by table and key, for the whole process, and other rows may share
+/// the place in that memory.
+#[cfg(feature = "postgres")]
+macro_rules! open_account {
+    ($db:ident, $id:expr) => {{
+        let conn = &mut $db.connect();
+        diesel::insert_into(accounts::table)
+            .values((
+                accounts::id.eq($id),
+                accounts::owner.eq("Ada"),
+                accounts::balance.eq(1_000),
+            ))
+            .execute(conn)
+            .unwrap();
+        // A miss lasts for 64 calls at most.
+        for _ in 0..=64 {
+            let nothing =
+                |_: &mut Account| Err::<(), _>(diesel::result::Error::RollbackTransaction);
+            diesel_row_lock::update_row(&mut *conn, $id, nothing).unwrap_err();
+        }
+    }};
+}
+#[cfg(feature = "postgres")]
+pub(crate) use open_account;
+
+/// Writes the balance by hand.
+#[cfg(feature = "postgres")]
+macro_rules! set_balance {
+    ($db:ident, $id:expr, $balance:expr) => {
+        diesel::update(accounts::table.find($id))
+            .set(accounts::balance.eq($balance))
+            .execute(&mut $db.connect())
+            .unwrap()
+    };
+}
+#[cfg(feature = "postgres")]
+pub(crate) use set_balance;

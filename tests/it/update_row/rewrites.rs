@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel_row_lock::{update_row, LockError};
 use law::law;
 
-use super::stamps::{open_account, set_balance};
+use crate::support::calls::{open_account, set_balance};
 use crate::support::schema::{accounts, Account};
 
 /// Each rewrites the table or its rows.

@@ -9,9 +9,9 @@ use diesel_row_lock::{update_row, LockError, Outcome};
 use law::law;
 
 use super::deposit;
-#[cfg(feature = "postgres")]
-use super::stamps::open_account;
 use crate::support::calls::assert_error;
+#[cfg(feature = "postgres")]
+use crate::support::calls::open_account;
 use crate::support::schema::{accounts, Account};
 
 /// A row that another session is changing is a conflict at these levels, and the row is locked.

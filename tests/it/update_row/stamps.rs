@@ -9,35 +9,9 @@ use diesel_row_lock::{update_row, with_row_lock, LockError, Locked};
 use law::law;
 
 use super::deposit;
+use crate::support::calls::{open_account, set_balance};
 use crate::support::schema::{accounts, Account};
 use crate::support::wire::{Cut, Rule, Wire, Word};
-
-/// An account with a number of its own: which rows were missed is remembered by table and key, for
-/// the whole process.
-macro_rules! open_account {
-    ($db:ident, $id:expr) => {
-        diesel::insert_into(accounts::table)
-            .values((
-                accounts::id.eq($id),
-                accounts::owner.eq("Ada"),
-                accounts::balance.eq(1_000),
-            ))
-            .execute(&mut $db.connect())
-            .unwrap()
-    };
-}
-pub(super) use open_account;
-
-/// Writes the balance by hand.
-macro_rules! set_balance {
-    ($db:ident, $id:expr, $balance:expr) => {
-        diesel::update(accounts::table.find($id))
-            .set(accounts::balance.eq($balance))
-            .execute(&mut $db.connect())
-            .unwrap()
-    };
-}
-pub(super) use set_balance;
 
 #[law(postgres)]
 fn change_takes_two_round_trips(db: &Db) {

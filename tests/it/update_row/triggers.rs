@@ -8,8 +8,8 @@ use diesel_row_lock::{update_row, LockError, Outcome};
 use law::law;
 
 use super::deposit;
-use super::stamps::{open_account, set_balance};
 use crate::support::calls::assert_error;
+use crate::support::calls::{open_account, set_balance};
 use crate::support::schema::{accounts, Account};
 
 /// A trigger before each update, with this body.
