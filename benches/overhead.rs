@@ -7,8 +7,8 @@
 //!
 //! The two strategies take turns, one call each, so that both see the same machine; each
 //! measurement counts the time of its own calls only. The ratio of the medians is printed last. In
-//! the same way `update_row` is compared with the work by hand, and a call through a `RowQueue` that
-//! has no other callers with one without it, both with a connection from the same pool.
+//! the same way `update_row` is compared with the work by hand, and a call through a `RowQueue`
+//! without other callers with one without the queue, both with a connection from the same pool.
 
 // A program: its report goes to the terminal.
 #![allow(clippy::print_stdout)]

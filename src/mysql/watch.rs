@@ -79,7 +79,7 @@ fn state_of(session: i64) -> String {
     )
 }
 
-/// Who waits for whom, at a moment after this call began. `None` if no turn to ask came.
+/// The pairs of waiter and blocker after this call began. `None` if no turn to ask came in time.
 fn pairs<C>(watcher: &mut C, server: String) -> QueryResult<Option<Arc<Pairs>>>
 where
     C: LoadConnection<Backend = Mysql>,

@@ -216,8 +216,8 @@ impl<J, T> Line<J, T> {
         }
     }
 
-    /// So many jobs failed together, and are at the head of the line again; or a single one failed,
-    /// and is gone.
+    /// This number of jobs failed together, and is at the head of the line again; or a single job
+    /// failed, and is gone.
     ///
     /// The next batch has half of them, so that a few batches find the one to blame. Once it is
     /// found the next batch takes all that wait. But if no job has passed meanwhile, the next ones
@@ -232,7 +232,7 @@ impl<J, T> Line<J, T> {
         };
     }
 
-    /// So many jobs are not to blame.
+    /// This number of jobs is not to blame.
     pub(in crate::queue) fn passed(&mut self, jobs: usize) {
         self.suspects = self.suspects.saturating_sub(jobs);
         self.has_passed = true;

@@ -285,7 +285,7 @@ impl<K: Eq + Hash + Clone, J, T> Turn<'_, K, J, T> {
         self.lines.with_line(&self.key, |line| line.refused(jobs));
     }
 
-    /// A batch of so many `jobs` is done, and the turn with it.
+    /// This number of `jobs` is done, and the turn with it.
     pub(super) fn passed(&mut self, jobs: usize) {
         // The line learns of it when the turn ends.
         self.passed = jobs;

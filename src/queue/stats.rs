@@ -95,7 +95,7 @@ impl Counter {
         self.held.add(time);
     }
 
-    /// A batch of so many changes, the leader's own among them.
+    /// A batch of this number of changes, which includes the leader's own.
     pub(super) fn batch(&self, changes: usize) {
         self.batches.fetch_add(1, Relaxed);
         self.changes.fetch_add(changes as u64, Relaxed);

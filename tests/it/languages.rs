@@ -71,8 +71,8 @@ macro_rules! expect {
     };
 }
 
-/// Lifts the limit to the session's statements. It counts for the one that lifts it, too, which under
-/// load can be too slow.
+/// Lifts the limit to the session's statements. It applies to the one that lifts it, too, which can
+/// be too slow under load.
 macro_rules! lift_limit {
     ($conn:ident, $sql:expr) => {
         wait_until("the limit is lifted", Duration::from_millis(1), || {

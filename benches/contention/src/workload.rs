@@ -45,7 +45,7 @@ pub(crate) enum Workload {
     Queues,
     /// All threads want the same row, and the database refuses some changes
     Refused,
-    /// As `hot`, with thousands of threads, for those that keep so many in line
+    /// As `hot`, with thousands of threads, for strategies that queue that many
     Waiters,
 }
 

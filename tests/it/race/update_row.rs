@@ -120,7 +120,7 @@ fn twin_read_and_update_by_hand_is_racy(db: &Db) {
     assert_eq!(proof.verdict(), Verdict::Racy, "{proof}");
 }
 
-/// A row that was missed is locked first by the calls that follow. In a proof each run is the first.
+/// A row that was missed is locked first by later calls. In a proof each run is the first one.
 #[law(postgres)]
 fn misses_do_not_change_a_later_run(db: &Db) {
     let statements = || {

@@ -35,7 +35,7 @@ fn refused(failed: u64) -> Run {
     }
 }
 
-/// Of `queue.update`, so many times as fast as by hand.
+/// A result of `queue.update` with this ratio to by hand.
 fn verdict(cell: &Cell, times: f64) -> Vec<(String, bool)> {
     let mine = [fast(times), fast(times), fast(0.0)];
     let by_hand = [fast(1.0), fast(1.0), fast(1.0)];

@@ -123,7 +123,7 @@ impl From<Result<Seen, Refused>> for End {
     }
 }
 
-/// Who works, and where.
+/// The workers and their server.
 pub(crate) struct Crew {
     /// Where the calls go.
     pub(crate) counter: String,
@@ -199,7 +199,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Waits until so many more calls of the library are acknowledged.
+    /// Waits until this number of further calls of the library is acknowledged.
     pub(crate) fn work_goes_on(&self, more: u64) {
         let enough = self.acked.load(SeqCst) + more;
         wait_until("work goes on", PAUSE, || self.acked.load(SeqCst) >= enough);
